@@ -1,0 +1,36 @@
+"""Floor 0: what every floor above speaks in. Knows no market, no model, no third-party trading library."""
+
+from bascule.core.errors import (
+    BasculeError,
+    BridgeError,
+    BundleError,
+    ConfigError,
+    DataError,
+    ExpressionError,
+    StoreError,
+    UniverseError,
+)
+from bascule.core.instrument import Instrument
+from bascule.core.panel import Panel
+from bascule.core.progress import Progress, silent
+from bascule.core.settings import Settings
+from bascule.core.timeframe import Moment, Timeframe, moment
+
+__all__ = [
+    "BasculeError",
+    "BridgeError",
+    "BundleError",
+    "ConfigError",
+    "DataError",
+    "ExpressionError",
+    "Instrument",
+    "Moment",
+    "Panel",
+    "Progress",
+    "Settings",
+    "StoreError",
+    "Timeframe",
+    "UniverseError",
+    "moment",
+    "silent",
+]
