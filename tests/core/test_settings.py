@@ -1,0 +1,35 @@
+import pickle
+
+import pytest
+from pydantic import Field
+
+from bascule.core import BasculeError, ConfigError, Settings
+
+
+class Inner(Settings):
+    horizon: int = Field(24, ge=1)
+
+
+class Outer(Settings):
+    name: str
+    label: Inner = Inner()
+
+
+def test_a_typo_is_named_with_its_place_and_the_nearest_key() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Outer.read({"name": "x", "label": {"horizn": 3}}, where="run.yaml")
+    assert str(caught.value) == "run.yaml: label.horizn: unknown key\n  remedy: did you mean 'horizon'?"
+
+
+def test_a_bad_value_and_a_missing_key_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"label\.horizon: Input should be greater.*received 0"):
+        Outer.read({"name": "x", "label": {"horizon": 0}})
+    with pytest.raises(ConfigError, match="name: this key is required"):
+        Outer.read({})
+
+
+def test_errors_travel_between_processes() -> None:
+    error = ConfigError("m", where="w", remedy="r")
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), type(copy)) == (str(error), ConfigError)
+    assert isinstance(copy, BasculeError)
