@@ -1,0 +1,381 @@
+"""Paths and queries to answers. One small function an endpoint, all in Binance's words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bascule.bridge.exchange import wire
+from bascule.bridge.exchange.market import DAY_MS, FUNDING_MS, Listing, ReplayMarket
+from bascule.bridge.exchange.wire import Json, Refusal
+from bascule.core import ConfigError, Timeframe
+
+Query = Mapping[str, str]
+Handler = Callable[[ReplayMarket, Query], Json]
+PERPETUAL_DELIVERY_MS = 4_133_404_800_000  # 2100-12-25, what Binance writes for "never"
+_BOOK_LIMITS = (5, 10, 20, 50, 100, 500, 1_000)
+
+
+# -- reading a query ---------------------------------------------------------------------------------
+
+
+def _integer(query: Query, name: str) -> int | None:
+    text = query.get(name)
+    if text is None or text == "":
+        return None
+    if not re.fullmatch(r"[0-9]{1,20}", text):
+        raise wire.illegal(name)
+    return int(text)
+
+
+def _limit(query: Query, default: int, most: int) -> int:
+    limit = _integer(query, "limit")
+    if limit is None:
+        return default
+    if limit < 1:
+        raise wire.illegal("limit", "1 or more")
+    return min(limit, most)
+
+
+def _listing(market: ReplayMarket, query: Query) -> Listing:
+    symbol = query.get("symbol")
+    if not symbol:
+        raise wire.mandatory("symbol")
+    return _by_symbol(market, symbol)
+
+
+def _by_symbol(market: ReplayMarket, symbol: str) -> Listing:
+    if not re.fullmatch(r"[A-Z0-9-_.]{1,20}", symbol):
+        raise wire.illegal("symbol", "^[A-Z0-9-_.]{1,20}$")
+    if symbol not in market.listings:
+        raise Refusal(-1121, "Invalid symbol.")
+    return market.listings[symbol]
+
+
+def _listings(market: ReplayMarket, query: Query) -> tuple[list[Listing], bool]:
+    """The symbols asked for, and whether it was a single one (then the answer is no list)."""
+    if query.get("symbol"):
+        return [_listing(market, query)], True
+    if not query.get("symbols"):
+        return list(market.listings.values()), False
+    try:
+        names = json.loads(query["symbols"])
+    except json.JSONDecodeError:
+        raise wire.illegal("symbols", '["BTCUSDT","ETHUSDT"]') from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise wire.illegal("symbols", '["BTCUSDT","ETHUSDT"]')
+    return [_by_symbol(market, name) for name in names], False
+
+
+def _interval(market: ReplayMarket, query: Query) -> Timeframe:
+    text = query.get("interval")
+    if not text:
+        raise wire.mandatory("interval")
+    try:
+        interval = Timeframe.parse(text)
+    except ConfigError:
+        raise Refusal(-1120, "Invalid interval.") from None
+    if interval.seconds * 1_000 % market.step_ms:
+        raise Refusal(-1120, "Invalid interval.")
+    return interval
+
+
+# -- endpoints ---------------------------------------------------------------------------------------
+
+
+def ping(_market: ReplayMarket, _query: Query) -> Json:
+    """``/ping``."""
+    return {}
+
+
+def server_time(market: ReplayMarket, _query: Query) -> Json:
+    """``/time``."""
+    return {"serverTime": market.now_ms()}
+
+
+def exchange_info(market: ReplayMarket, query: Query) -> Json:
+    """``/exchangeInfo``."""
+    now = market.now_ms()
+    describe = _spot_symbol if market.kind == "spot" else _futures_symbol
+    listed, _ = _listings(market, query)
+    return {
+        "timezone": "UTC",
+        "serverTime": now,
+        "rateLimits": [],
+        "exchangeFilters": [],
+        "symbols": [describe(one, "TRADING" if market.is_trading(one, now) else "BREAK") for one in listed],
+    }
+
+
+def _filters(listing: Listing, notional: dict[str, str]) -> list[dict[str, str]]:
+    tick = wire.power_of_ten(-listing.price_decimals)
+    step = wire.power_of_ten(-listing.quantity_decimals)
+    lot = {"minQty": step, "maxQty": "1000000000000", "stepSize": step}
+    return [
+        {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000000000", "tickSize": tick},
+        {"filterType": "LOT_SIZE", **lot},
+        {"filterType": "MARKET_LOT_SIZE", **lot},
+        notional,
+    ]
+
+
+def _spot_symbol(listing: Listing, status: str) -> dict[str, Any]:
+    asset = listing.instrument
+    return {
+        "symbol": asset.symbol,
+        "status": status,
+        "baseAsset": asset.base,
+        "baseAssetPrecision": 8,
+        "quoteAsset": asset.quote,
+        "quotePrecision": 8,
+        "quoteAssetPrecision": 8,
+        "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"],
+        "isSpotTradingAllowed": True,
+        "isMarginTradingAllowed": False,
+        "filters": _filters(listing, {"filterType": "NOTIONAL", "minNotional": "5"}),
+        "permissions": [],
+        "permissionSets": [["SPOT"]],
+    }
+
+
+def _futures_symbol(listing: Listing, status: str) -> dict[str, Any]:
+    asset = listing.instrument
+    return {
+        "symbol": asset.symbol,
+        "pair": asset.symbol,
+        "contractType": "PERPETUAL",
+        "deliveryDate": PERPETUAL_DELIVERY_MS,
+        "onboardDate": listing.onboard_ms,
+        "status": status,
+        "baseAsset": asset.base,
+        "quoteAsset": asset.quote,
+        "marginAsset": asset.settle,
+        "pricePrecision": listing.price_decimals,
+        "quantityPrecision": listing.quantity_decimals,
+        "baseAssetPrecision": 8,
+        "quotePrecision": 8,
+        "underlyingType": "COIN",
+        "orderTypes": ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET"],
+        "timeInForce": ["GTC", "IOC", "FOK", "GTX"],
+        "filters": _filters(listing, {"filterType": "MIN_NOTIONAL", "notional": "5"}),
+    }
+
+
+def klines(market: ReplayMarket, query: Query) -> Json:
+    """``/klines``."""
+    listing, interval = _listing(market, query), _interval(market, query)
+    found = market.candles(
+        listing,
+        interval,
+        now=market.now_ms(),
+        start=_integer(query, "startTime"),
+        end=_integer(query, "endTime"),
+        limit=_limit(query, 500, 1_000 if market.kind == "spot" else 1_500),
+    )
+    step = interval.seconds * 1_000
+    return [
+        wire.kline(int(ms), step, {name: values[i] for name, values in found.fields.items()})
+        for i, ms in enumerate(found.open_ms)
+    ]
+
+
+def mark_price_klines(market: ReplayMarket, query: Query) -> Json:
+    """``/markPriceKlines``: the traded prices, which a panel cannot tell from mark prices, without volume."""
+    rows: Any = klines(market, query)
+    for row in rows:
+        row[5] = row[7] = "0"
+    return list(rows)
+
+
+def depth(market: ReplayMarket, query: Query) -> Json:
+    """``/depth``: a book around the last price, levels half a spread apart, each with a hundredth of the
+    volume of the last closed candle (and at least ten thousand quote units)."""
+    listing, now = _listing(market, query), market.now_ms()
+    limit = _limit(query, 100 if market.kind == "spot" else 500, 5_000)
+    if market.kind == "futures" and limit not in _BOOK_LIMITS:
+        raise Refusal(-4021, f"{limit} is not valid depth limit.")
+    price = market.last_price(listing, now)
+    book: dict[str, Any] = {"lastUpdateId": now, "bids": [], "asks": []}
+    if market.kind == "futures":
+        book |= {"E": now, "T": now}
+    if price is None:
+        return book
+    recent = market.candles(listing, Timeframe(market.step_ms // 1_000), now=now, limit=2)
+    amount = max(float(recent.fields["volume"].max()) / 100, 10_000 / price)
+    quantity = f"{amount:.{listing.quantity_decimals}f}"
+    levels = min(limit, 100)
+    for side, sign in (("bids", -1), ("asks", 1)):
+        book[side] = [
+            [f"{price * (1 + sign * market.spread / 2 * k):.{listing.price_decimals}f}", quantity]
+            for k in range(1, levels + 1)
+        ]
+    return book
+
+
+def _day(market: ReplayMarket, listing: Listing, now: int) -> dict[str, Any]:
+    """The rolling 24 hours, from candles; zeros where nothing traded."""
+    base = Timeframe(market.step_ms // 1_000)
+    start = now - DAY_MS + 1
+    found = market.candles(listing, base, now=now, start=start, limit=DAY_MS // market.step_ms + 1)
+    price = market.last_price(listing, now)
+    fields = found.fields
+    empty = not len(found)
+    first = float(fields["open"][0]) if not empty else price or 0.0
+    last = price or 0.0
+    volume = 0.0 if empty else float(fields["volume"].sum(dtype="float64"))
+    quote = 0.0 if empty else float(fields["quote_volume"].sum(dtype="float64"))
+    number = wire.number
+    return {
+        "symbol": listing.instrument.symbol,
+        "priceChange": number(last - first),
+        "priceChangePercent": f"{100 * (last / first - 1) if first else 0.0:.3f}",
+        "weightedAvgPrice": number(quote / volume if volume else last),
+        "lastPrice": number(last),
+        "lastQty": "0",
+        "openPrice": number(first),
+        "highPrice": number(last if empty else fields["high"].max()),
+        "lowPrice": number(last if empty else fields["low"].min()),
+        "volume": number(volume),
+        "quoteVolume": number(quote),
+        "openTime": start,
+        "closeTime": now,
+        "firstId": -1,
+        "lastId": -1,
+        "count": 0,
+    }
+
+
+def _best(market: ReplayMarket, listing: Listing) -> dict[str, str]:
+    book: Any = depth(market, {"symbol": listing.instrument.symbol, "limit": "5"})
+    bid, ask = (book[side][0] if book[side] else ["0", "0"] for side in ("bids", "asks"))
+    return {"bidPrice": bid[0], "bidQty": bid[1], "askPrice": ask[0], "askQty": ask[1]}
+
+
+def ticker_24hr(market: ReplayMarket, query: Query) -> Json:
+    """``/ticker/24hr``; on spot with best bid and ask, as Binance does."""
+    listed, single = _listings(market, query)
+    now = market.now_ms()
+    rows = [_day(market, one, now) | (_best(market, one) if market.kind == "spot" else {}) for one in listed]
+    return rows[0] if single else rows
+
+
+def ticker_price(market: ReplayMarket, query: Query) -> Json:
+    """``/ticker/price``."""
+    listed, single = _listings(market, query)
+    now = market.now_ms()
+    stamp = {} if market.kind == "spot" else {"time": now}
+    rows = [
+        {"symbol": one.instrument.symbol, "price": wire.number(market.last_price(one, now) or 0.0), **stamp}
+        for one in listed
+    ]
+    return rows[0] if single else rows
+
+
+def book_ticker(market: ReplayMarket, query: Query) -> Json:
+    """``/ticker/bookTicker``."""
+    listed, single = _listings(market, query)
+    stamp = {} if market.kind == "spot" else {"time": market.now_ms()}
+    rows = [{"symbol": one.instrument.symbol, **_best(market, one), **stamp} for one in listed]
+    return rows[0] if single else rows
+
+
+def funding_rate(market: ReplayMarket, query: Query) -> Json:
+    """``/fundingRate``: settlements, oldest first."""
+    listed, _ = _listings(market, query)
+    now, limit = market.now_ms(), _limit(query, 100, 1_000)
+    start, end = _integer(query, "startTime"), _integer(query, "endTime")
+    rows = [
+        {
+            "symbol": one.instrument.symbol,
+            "fundingTime": ms,
+            "fundingRate": wire.number(rate),
+            "markPrice": "",
+        }
+        for one in listed
+        for ms, rate in market.funding(one, now=now, start=start, end=end, limit=limit)
+    ]
+    rows.sort(key=lambda row: (row["fundingTime"], row["symbol"]))
+    return rows[:limit] if start is not None else rows[-limit:]
+
+
+def premium_index(market: ReplayMarket, query: Query) -> Json:
+    """``/premiumIndex``: mark price and the last settled funding rate."""
+    listed, single = _listings(market, query)
+    now = market.now_ms()
+    rows = []
+    for one in listed:
+        price = wire.number(market.last_price(one, now) or 0.0)
+        settled = market.funding(one, now=now, start=None, end=None, limit=1)
+        rows.append(
+            {
+                "symbol": one.instrument.symbol,
+                "markPrice": price,
+                "indexPrice": price,
+                "estimatedSettlePrice": price,
+                "lastFundingRate": wire.number(settled[-1][1]) if settled else "0",
+                "interestRate": "0.0001",
+                "nextFundingTime": now // FUNDING_MS * FUNDING_MS + FUNDING_MS,
+                "time": now,
+            }
+        )
+    return rows[0] if single else rows
+
+
+def open_interest_history(market: ReplayMarket, query: Query) -> Json:
+    """``/futures/data/openInterestHist``: the panel's ``open_interest``, in coins and at the last price."""
+    listing, now = _listing(market, query), market.now_ms()
+    start, end = _integer(query, "startTime"), _integer(query, "endTime")
+    found = market.events(
+        "open_interest", listing, now=now, start=start, end=end, limit=_limit(query, 30, 500)
+    )
+    rows = []
+    for ms, amount in found:
+        price = market.last_price(listing, ms) or 0.0
+        rows.append(
+            {
+                "symbol": listing.instrument.symbol,
+                "sumOpenInterest": wire.number(amount),
+                "sumOpenInterestValue": wire.number(amount * price),
+                "timestamp": ms,
+            }
+        )
+    return rows
+
+
+_COMMON: dict[str, Handler] = {
+    "ping": ping,
+    "time": server_time,
+    "exchangeInfo": exchange_info,
+    "klines": klines,
+    "depth": depth,
+    "ticker/24hr": ticker_24hr,
+    "ticker/price": ticker_price,
+    "ticker/bookTicker": book_ticker,
+}
+_FUTURES: dict[str, Handler] = {
+    "markPriceKlines": mark_price_klines,
+    "fundingRate": funding_rate,
+    "premiumIndex": premium_index,
+}
+ROUTES: dict[str, dict[str, Handler]] = {
+    "spot": {f"/api/v3/{name}": handler for name, handler in _COMMON.items()},
+    "futures": {
+        **{f"/fapi/v1/{name}": handler for name, handler in (_COMMON | _FUTURES).items()},
+        "/fapi/v2/ticker/price": ticker_price,
+        "/futures/data/openInterestHist": open_interest_history,
+    },
+}
+
+
+def answer(market: ReplayMarket, path: str, query: Query) -> tuple[int, Json]:
+    """HTTP status and body for a GET request."""
+    handler = ROUTES[market.kind].get(path.rstrip("/"))
+    if handler is None:
+        refusal = Refusal(-5000, f"Path {path}, Method GET is invalid", status=404)
+        return refusal.status, refusal.to_json()
+    try:
+        return 200, handler(market, query)
+    except Refusal as refusal:
+        return refusal.status, refusal.to_json()

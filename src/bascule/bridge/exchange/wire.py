@@ -1,0 +1,91 @@
+"""Binance's shapes: numbers, klines, refusals."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Json = dict[str, Any] | list[Any]
+
+
+class Refusal(Exception):
+    """A bad request, as Binance answers it.
+
+    Args:
+        code: Binance's error code (negative).
+        message: Binance's text of that code.
+        status: HTTP status.
+    """
+
+    def __init__(self, code: int, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+
+    def to_json(self) -> Json:
+        """The body of the answer."""
+        return {"code": self.code, "msg": self.message}
+
+
+def mandatory(name: str) -> Refusal:
+    """A needed parameter was not sent."""
+    return Refusal(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+
+
+def illegal(name: str, rule: str = "^[0-9]{1,20}$") -> Refusal:
+    """A parameter holds characters that it may not hold."""
+    return Refusal(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{rule}'.")
+
+
+def number(value: float | np.floating[Any]) -> str:
+    """The shortest decimal text, without exponent, that reads back to the same float32; NaN is ``0``."""
+    single = np.float32(value)
+    if not np.isfinite(single):
+        return "0"
+    return np.format_float_positional(single, unique=True, trim="-")
+
+
+def power_of_ten(exponent: int) -> str:
+    """``10**exponent`` as plain decimal text."""
+    return "1" + "0" * exponent if exponent >= 0 else "0." + "0" * (-exponent - 1) + "1"
+
+
+def price_decimals(prices: NDArray[np.float32]) -> int:
+    """Decimals that write every one of these float32 prices exactly enough.
+
+    A float32 reads back from at most 9 significant digits, and the smallest price has the most leading zeros.
+    """
+    known = prices[np.isfinite(prices) & (prices > 0)]
+    if not len(known):
+        return 8
+    return min(max(8 - math.floor(math.log10(float(known.min()))), 0), 18)
+
+
+def quantity_decimals(prices: NDArray[np.float32]) -> int:
+    """Decimals of an order's quantity: one step is worth a hundredth of a quote unit or less."""
+    known = prices[np.isfinite(prices) & (prices > 0)]
+    if not len(known):
+        return 8
+    return min(max(2 + math.ceil(math.log10(float(known.max()))), 0), 8)
+
+
+def kline(open_ms: int, step_ms: int, values: dict[str, float]) -> list[Any]:
+    """One candle. What a panel does not know (number of trades, taker volumes) is 0."""
+    return [
+        open_ms,
+        number(values["open"]),
+        number(values["high"]),
+        number(values["low"]),
+        number(values["close"]),
+        number(values["volume"]),
+        open_ms + step_ms - 1,
+        number(values["quote_volume"]),
+        0,
+        "0",
+        "0",
+        "0",
+    ]
