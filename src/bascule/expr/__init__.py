@@ -1,0 +1,55 @@
+"""The factor language: qlib's expressions and a few more, as typed immutable nodes.
+
+`parse` reads a text without evaluating it; `OPERATORS` is the catalogue; ``str(node)`` is canonical text,
+which qlib reads too (but for the operators that are ours). Knows no data.
+"""
+
+from bascule.expr import crosssection, elementwise, instrument, pair, rolling, shift, trend, weighted
+from bascule.expr.node import (
+    MAX_DEPTH,
+    MAX_WINDOW,
+    Constant,
+    Field,
+    Kind,
+    Node,
+    Operator,
+    Parameter,
+    Role,
+    Type,
+    Windows,
+    field_names,
+    signature,
+    walk,
+)
+from bascule.expr.node import field_names as fields
+from bascule.expr.parser import parse
+from bascule.expr.registry import LEFT_TO_QLIB, OPERATORS
+
+__all__ = [
+    "LEFT_TO_QLIB",
+    "MAX_DEPTH",
+    "MAX_WINDOW",
+    "OPERATORS",
+    "Constant",
+    "Field",
+    "Kind",
+    "Node",
+    "Operator",
+    "Parameter",
+    "Role",
+    "Type",
+    "Windows",
+    "crosssection",
+    "elementwise",
+    "field_names",
+    "fields",
+    "instrument",
+    "pair",
+    "parse",
+    "rolling",
+    "shift",
+    "signature",
+    "trend",
+    "walk",
+    "weighted",
+]
