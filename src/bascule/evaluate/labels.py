@@ -1,0 +1,54 @@
+"""Labels: what a factor is asked to foresee, and the control in which nothing can be foreseen."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bascule.core import ConfigError, Panel
+from bascule.core.panel import FloatArray
+from bascule.evaluate.rows import Cells
+
+
+def forward_return(panel: Panel, horizon: int, *, delay: int = 0) -> FloatArray:
+    """Return from the open of row t + 1 + delay to that of row t + 1 + delay + horizon, float32 ``[T, N]``.
+
+    Row t may be traded from the open of t + 1 on, so this is what a signal of row t can earn, costs apart.
+    NaN where either candle has no trade or lies behind the panel's end.
+
+    Args:
+        panel: needs the field ``open``.
+        horizon: bars held, ≥ 1.
+        delay: bars to wait before entering, ≥ 0.
+    """
+    if horizon < 1 or delay < 0:
+        raise ConfigError(
+            f"horizon {horizon} with delay {delay}",
+            where="forward_return",
+            remedy="use a horizon of at least 1 bar and a delay of at least 0",
+        )
+    opens = panel["open"]
+    result = np.full(opens.shape, np.nan, np.float32)
+    enter = 1 + delay
+    rows = len(opens) - enter - horizon
+    if rows > 0:
+        entry = opens[enter : enter + rows].astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            earned = opens[enter + horizon : enter + horizon + rows] / entry - 1.0
+        earned[~np.isfinite(earned)] = np.nan
+        result[:rows] = earned
+    return result
+
+
+def shuffle(label: Cells, seed: int) -> Cells:
+    """``label`` with the finite cells of every row permuted at random: no factor can foresee it.
+
+    Each row keeps its own values, so breadth, scale and fat tails stay what they are.
+    """
+    random = np.random.default_rng(seed)
+    finite = np.isfinite(label)
+    result = np.full_like(label, np.nan)
+    # both orders put the finite cells first: the k-th finite cell receives a random finite cell's value
+    places = np.argsort(~finite, axis=1, kind="stable")
+    draws = np.argsort(np.where(finite, random.random(label.shape), np.inf), axis=1, kind="stable")
+    np.put_along_axis(result, places, np.take_along_axis(label, draws, axis=1), axis=1)
+    return result

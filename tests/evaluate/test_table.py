@@ -1,0 +1,64 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from bascule.core import DataError
+from bascule.evaluate import forward_return, ic_series, summarise, table, turnover
+from tests.markets import random_panel
+
+
+def test_table_equals_its_parts() -> None:
+    random = np.random.default_rng(0)
+    panel = random_panel(1, 400, 12, missing=0.02, late=4)
+    universe = random.random(panel.shape) < 0.9
+    panel = panel.with_universe(universe)
+    values = random.standard_normal((3, 400, 12)).astype(np.float32)
+    values[:, :20] = np.nan
+    values[2] = np.round(values[2])
+    told: list[tuple[int, int, str]] = []
+
+    got = table(values, ["a", "b", "c"], panel, [1, 6], lambda *call: told.append(call))
+
+    assert told == [(1, 3, "a"), (2, 3, "b"), (3, 3, "c")]
+    assert list(got.index.names) == ["factor", "horizon"]
+    for f, name in enumerate("abc"):
+        for horizon in (1, 6):
+            label = forward_return(panel, horizon)
+            ic = summarise(ic_series(values[f], label, panel.members), horizon)
+            rank = summarise(ic_series(values[f], label, panel.members, rank=True), horizon)
+            row = got.loc[(name, horizon)]
+            assert row["ic"] == pytest.approx(ic.mean, abs=1e-12)
+            assert row["t"] == pytest.approx(ic.t)
+            assert row["icir"] == pytest.approx(ic.ir)
+            assert row["rank_ic"] == pytest.approx(rank.mean, abs=1e-12)
+            assert row["rank_t"] == pytest.approx(rank.t)
+            assert row["rank_icir"] == pytest.approx(rank.ir)
+            assert row["n"] == rank.n
+            assert row["turnover_horizon"] == pytest.approx(turnover(values[f], panel.members, horizon))
+            covered = np.isfinite(values[f]) & panel.members
+            assert row["coverage"] == pytest.approx(covered.sum() / panel.members.sum())
+
+
+@pytest.mark.parametrize("lag", [1, 5])
+def test_turnover_equals_pandas(lag: int) -> None:
+    random = np.random.default_rng(3)
+    factor = np.cumsum(random.standard_normal((200, 10)), axis=0).astype(np.float32)
+    factor[random.random(factor.shape) < 0.05] = np.nan
+    ranks = pd.DataFrame(factor).rank(axis=1)
+    expected = 1 - ranks.corrwith(ranks.shift(lag), axis=1).mean()
+    assert turnover(factor, lag=lag) == pytest.approx(expected, abs=1e-9)
+
+
+def test_turnover_of_a_fixed_order_is_nothing() -> None:
+    factor = np.tile(np.arange(8, dtype=np.float32), (30, 1))
+    assert turnover(factor) == pytest.approx(0.0, abs=1e-12)
+    flipped = factor * np.where(np.arange(30) % 2, 1, -1)[:, None].astype(np.float32)
+    assert turnover(flipped) == pytest.approx(2.0)
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    panel = random_panel(1, 30, 6)
+    with pytest.raises(DataError, match="do not fit"):
+        table(np.zeros((2, 30, 6), np.float32), ["a"], panel, [1])
+    with pytest.raises(DataError, match="do not fit"):
+        table(np.zeros((1, 29, 6), np.float32), ["a"], panel, [1])
