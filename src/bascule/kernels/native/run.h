@@ -1,0 +1,50 @@
+// One run of a program over a panel, as the Python side describes it. Plain C, shared by all parts.
+#pragma once
+
+#include <cstdint>
+
+#include "program.h"
+
+struct Run {
+    // what is read: fields [rows][instruments], float
+    const float* const* inputs;
+    int64_t input_stride;    // elements between rows
+    int64_t rows;
+    int64_t instruments;
+    int64_t origin;          // absolute bar number of row 0
+    const int64_t* starts;   // [instruments] first row of each, >= 0; rows or more = never
+    // what is done: slots 0 .. n_inputs-1 are the fields
+    const int32_t* program;
+    int64_t length;
+    const double* constants;
+    int64_t n_constants;
+    const SlotShape* shapes;
+    int64_t n_slots;
+    int64_t n_inputs;
+    int64_t tile_rows;
+    // what is written: rows [first, last) of each output; strides in elements
+    float* out;
+    int64_t n_outputs;
+    int64_t out_factor;
+    int64_t out_block;
+    int64_t out_row;
+    int64_t first;
+    int64_t last;
+    int64_t chunk_rows;      // rows of one work item
+    int64_t threads;
+    int64_t stream;          // 1: write past the caches
+};
+
+constexpr int64_t TILE_LANES = 16;
+
+// Memory of one worker, in bytes, by part.
+struct Memory {
+    int64_t slots, scratch, staging, total;
+};
+
+// One implementation, compiled for one instruction set.
+struct Kernels {
+    const char* name;
+    // Runs one work item: the lanes of one block over output rows [begin, end).
+    void (*block)(const Run& run, const Memory& memory, char* base, int64_t block, int64_t begin, int64_t end);
+};
