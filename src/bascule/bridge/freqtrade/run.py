@@ -1,0 +1,229 @@
+"""Runs of the real freqtrade: backtest and the two bias analyses, each as a process, offline."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bascule.bridge.exchange import ReplayExchange, exchange_config
+from bascule.bridge.freqtrade import bias, config, datafiles, results
+from bascule.bridge.freqtrade.config import TradeSettings
+from bascule.bridge.freqtrade.process import Finished, freqtrade
+from bascule.core import BridgeError, Instrument, Moment, moment
+from bascule.core.files import atomic_file, atomic_folder, write_json
+
+if TYPE_CHECKING:
+    from bascule.signals import Bundle
+
+STRATEGY = "BasculeStrategy"
+_SHIM = '''\
+"""Trades the signal bundle that the configuration names."""
+
+from bascule.bridge.freqtrade import FactorStrategy
+
+
+class {name}(FactorStrategy):
+    """The signals' own rules, unchanged."""
+'''
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A freqtrade user_data folder.
+
+    Attributes:
+        folder: user_data.
+        strategy: class name of its strategy.
+    """
+
+    folder: Path
+    strategy: str
+
+    @property
+    def config(self) -> Path:
+        """The configuration file."""
+        return self.folder / "config.json"
+
+    @property
+    def results(self) -> Path:
+        """Where freqtrade puts backtest results."""
+        return self.folder / "backtest_results"
+
+
+def workspace(
+    folder: Path, values: dict[str, object], *, strategy: str = STRATEGY, source: str | None = None
+) -> Workspace:
+    """Lay out a user_data folder, or bring configuration and strategy of an existing one up to date.
+
+    Args:
+        folder: made in one step if it is not there; what else an existing one holds is kept.
+        values: the configuration.
+        strategy: class name.
+        source: text of the strategy file; default one that only names `FactorStrategy`.
+
+    Raises:
+        BridgeError: ``strategy`` is no Python class name.
+    """
+    if not re.fullmatch(r"[A-Za-z_]\w*", strategy):
+        raise BridgeError(
+            f"{strategy!r} cannot be a class name", where="strategy", remedy="use letters, digits, _"
+        )
+    text = source if source is not None else _SHIM.format(name=strategy)
+    if not folder.exists():
+        with atomic_folder(folder) as aside:
+            _fill(aside, values, strategy, text)
+    else:
+        _fill(folder, values, strategy, text)
+    return Workspace(folder, strategy)
+
+
+def _fill(folder: Path, values: dict[str, object], strategy: str, text: str) -> None:
+    for name in ("strategies", "backtest_results", "logs"):
+        (folder / name).mkdir(exist_ok=True)
+    with atomic_file(folder / "strategies" / f"{strategy}.py") as aside:
+        aside.write_text(text, "utf-8")
+    write_json(folder / "config.json", values)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all runs have in common.
+
+    Attributes:
+        bundle: the signals.
+        folder: user_data folder of the run.
+        datadir: freqtrade's data folder with the candles (feather).
+        settings: wallet, costs, mode.
+        start: first candle to trade, None = the first of the signals.
+        end: candle to stop before, None = after the last of the signals.
+        pairs: instruments to trade, None = the whole universe.
+        strategy: class name.
+        source: text of the strategy file, None = `FactorStrategy` as it is.
+        timeout: seconds after which freqtrade is killed.
+    """
+
+    bundle: Bundle
+    folder: Path
+    datadir: Path
+    settings: TradeSettings = field(default_factory=TradeSettings)
+    start: Moment | None = None
+    end: Moment | None = None
+    pairs: tuple[str, ...] | None = None
+    strategy: str = STRATEGY
+    source: str | None = None
+    timeout: float | None = None
+
+    @property
+    def timerange(self) -> str:
+        """freqtrade's ``--timerange``, in Unix seconds. Its end is included there, ours is not."""
+        signals = self.bundle.manifest.signals
+        first = moment(signals.start.removesuffix("Z") if self.start is None else self.start)
+        stop = moment(signals.end.removesuffix("Z") if self.end is None else self.end)
+        last = stop - self.bundle.spec.bar.delta
+        if not first < last:
+            raise BridgeError(
+                f"no candle between {first} and {stop}", where="time range", remedy="choose a longer one"
+            )
+        seconds = [int(one.astype("datetime64[s]").astype(np.int64)) for one in (first, last)]
+        return f"{seconds[0]}-{seconds[1]}"
+
+
+def backtest(job: Job) -> results.BacktestResult:
+    """Backtest the bundle with ``freqtrade backtesting``.
+
+    Raises:
+        BridgeError: files are missing, the settings do not fit the bundle, or freqtrade failed; with
+            freqtrade's own words.
+    """
+    with _ready(job) as space:
+        before = set(space.results.glob("*.zip"))
+        finished = _run(job, space, "backtesting", ["--cache", "none", "--export", "trades"])
+        written = sorted(set(space.results.glob("*.zip")) - before)
+    if len(written) != 1:
+        raise BridgeError(
+            f"freqtrade wrote {len(written)} results", where=str(finished.log), remedy="see its log"
+        )
+    return results.load(written[0])
+
+
+def lookahead(job: Job, *, trades: int = 20, least: int = 10) -> bias.LookaheadReport:
+    """Ask ``freqtrade lookahead-analysis`` whether a signal depends on later candles.
+
+    Args:
+        job: the run. Its analysis starts one backtest per trade and side: keep the time range short.
+        trades: how many trades are replayed.
+        least: with as few trades as this or fewer there is no verdict.
+
+    Raises:
+        BridgeError: as `backtest`, or there were too few trades.
+    """
+    with _ready(job) as space:
+        export = space.folder / "lookahead.csv"
+        export.unlink(missing_ok=True)
+        finished = _run(
+            job,
+            space,
+            "lookahead-analysis",
+            [
+                *("--targeted-trade-amount", str(trades)),
+                *("--minimum-trade-amount", str(least)),
+                *("--lookahead-analysis-exportfilename", str(export)),
+            ],
+        )
+        return bias.read_lookahead(export, finished.output)
+
+
+def recursive(job: Job, *, startup: Iterable[int] = (199, 499)) -> bias.RecursiveReport:
+    """Ask ``freqtrade recursive-analysis`` whether values depend on the number of start-up candles.
+
+    Args:
+        job: the run.
+        startup: numbers to try, besides the strategy's own.
+
+    Raises:
+        BridgeError: as `backtest`.
+    """
+    with _ready(job) as space:
+        counts = [str(count) for count in startup]
+        finished = _run(job, space, "recursive-analysis", ["--startup-candle", *counts])
+    return bias.read_recursive(finished.output)
+
+
+@contextmanager
+def _ready(job: Job) -> Iterator[Workspace]:
+    """Check the files, write the workspace, and serve the exchange for as long as it is used."""
+    spec = job.bundle.spec
+    pairs = job.bundle.instruments if job.pairs is None else job.pairs
+    datafiles.require(job.datadir, pairs, spec.bar, spec.market)
+    if job.settings.mode == "computed":
+        datafiles.require(job.datadir, job.bundle.instruments, spec.bar, spec.market, funding=False)
+    # backtests read candles from disk: the exchange has to know the markets only
+    names = [Instrument.parse(name).id for name in job.bundle.instruments]
+    with ReplayExchange(names, market=spec.market) as exchange:
+        values = config.build(
+            job.bundle,
+            job.settings,
+            exchange=exchange_config(exchange.url, spec.market),
+            pairs=job.pairs,
+            strategy=job.strategy,
+        )
+        yield workspace(job.folder, values, strategy=job.strategy, source=job.source)
+
+
+def _run(job: Job, space: Workspace, command: str, more: list[str]) -> Finished:
+    common = [
+        *("--config", str(space.config)),
+        *("--userdir", str(space.folder)),
+        *("--datadir", str(job.datadir)),
+        *("--strategy", space.strategy),
+        *("--timerange", job.timerange),
+    ]
+    return freqtrade(
+        command, [*common, *more], log=space.folder / "logs" / f"{command}.log", timeout=job.timeout
+    )

@@ -1,0 +1,22 @@
+"""Plans factor expressions and evaluates them over a panel: the same bits in research, backtest and live.
+
+`compile` → `Plan`, `evaluate` → float32 ``[F, T, N]``. See `plan` and `execute` for the algorithm.
+
+Dialects differ only where qlib's own rule is unsound:
+
+====================  =====================================  ===========================================
+rule                  ``"bascule"`` (default)                ``"qlib"``
+====================  =====================================  ===========================================
+`Rsquare`, `Corr` of  NaN where the standard deviation is    NaN where it is at most 2e-5, whatever the
+a flat window         rounding, relative to the level        price; for `Corr` that of each side alone
+`Skew`, `Kurt` of     the same                               NaN where the variance is at most 1e-14
+a flat window
+`If` on a NaN         NaN                                    the left value
+float condition
+====================  =====================================  ===========================================
+"""
+
+from bascule.engine.execute import evaluate
+from bascule.engine.plan import Dialect, Plan, Span, Stage, Step, compile
+
+__all__ = ["Dialect", "Plan", "Span", "Stage", "Step", "compile", "evaluate"]

@@ -1,0 +1,60 @@
+"""One factor: a name, its text, and where it comes from."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from bascule.core import ConfigError, ExpressionError
+from bascule.engine import compile as plan_of
+from bascule.expr import Node, parse
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A named factor text, checked when it is built.
+
+    Attributes:
+        name: letters, digits and ``_``; becomes a column name.
+        text: in the language of `bascule.expr`.
+        family: what it measures, for grouping in reports.
+        source: who defined it.
+        note: one sentence for people.
+
+    Raises:
+        ConfigError: the name is not one.
+        ExpressionError: the text is not of the language, or reads the future.
+    """
+
+    name: str
+    text: str
+    family: str = "custom"
+    source: str = "user"
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"{self.name!r} is not a factor name",
+                where="factor",
+                remedy="use letters, digits and _, at most 64, not starting with a digit",
+            )
+        try:
+            ahead = plan_of([self.node]).lookahead
+        except ExpressionError as error:
+            place = f"factor {self.name}" + (f", {error.where}" if error.where else "")
+            raise ExpressionError(error.message, where=place, remedy=error.remedy) from None
+        if ahead:
+            raise ExpressionError(
+                f"the text reads {ahead} bars of the future: {self.text}",
+                where=f"factor {self.name}",
+                remedy="a factor may use Ref and Delta with positive N only; the future is for labels",
+            )
+
+    @cached_property
+    def node(self) -> Node:
+        """The parsed text."""
+        return parse(self.text)

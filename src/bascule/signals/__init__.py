@@ -1,0 +1,34 @@
+"""Floor 5: the frozen bundle, and the one computation behind research and live.
+
+1. A `SignalSpec` is the recipe: timeframe, factors, universe, risk, portfolio, stops, rules (``spec.py``).
+2. `features` takes a prepared panel to factor values; models take those to raw alphas; `finish` takes raw
+   alphas to a `SignalFrame`: ranks, expected returns, risk scores, target weights, stops (``compute.py``,
+   ``frame.py``).
+3. `lookback` says how much history a row needs. All steps look back over finite windows only, so any window
+   that covers it gives the same bits: a live bot needs no database to agree with research.
+4. `write_bundle` freezes recipe, models and out-of-sample signals into a folder (``bundle.py``,
+   ``manifest.py``); `Bundle.open` verifies it; `Bundle.signals` is the stored reading, `Bundle.live` the
+   computed one.
+"""
+
+from bascule.signals.bundle import Bundle, write_bundle
+from bascule.signals.compute import features, finish, lookback, unavailable_live
+from bascule.signals.frame import SignalFrame
+from bascule.signals.manifest import ModelWindow, Span
+from bascule.signals.spec import FactorText, RuleSettings, SignalSpec, StopSettings
+
+__all__ = [
+    "Bundle",
+    "FactorText",
+    "ModelWindow",
+    "RuleSettings",
+    "SignalFrame",
+    "SignalSpec",
+    "Span",
+    "StopSettings",
+    "features",
+    "finish",
+    "lookback",
+    "unavailable_live",
+    "write_bundle",
+]

@@ -1,0 +1,196 @@
+"""Panel to signals: the one computation behind research, backtest and live.
+
+Both research and the live bot call `features`, let models turn them into raw alphas ``[T, N]``, and call
+`finish`. Every step is either row-wise or looks back over a finite window, so a window of history that covers
+`lookback` gives the same bits as the whole history.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bascule.core import ConfigError, Panel, Progress, silent
+from bascule.core.panel import FloatArray
+from bascule.evaluate.rows import row_ranks, row_sums
+from bascule.signals.frame import SignalFrame
+from bascule.signals.spec import SignalSpec, StopSettings
+
+if TYPE_CHECKING:
+    from bascule.engine import Plan
+
+# what can be read from an exchange's candles, and what `data.prepare` derives from them
+LIVE_FIELDS = frozenset({"open", "high", "low", "close", "volume", "vwap"})
+
+
+def plan(spec: SignalSpec) -> Plan:
+    """The compiled factors.
+
+    Raises:
+        ConfigError: a factor looks ahead, or needs all history and so cannot be computed live.
+        ExpressionError: a factor is not of the language.
+    """
+    from bascule import engine
+
+    compiled = engine.compile(list(spec.texts))
+    if compiled.lookahead or compiled.lookback is None:
+        for factor in spec.factors:
+            single = engine.compile([factor.text])
+            if single.lookahead or single.lookback is None:
+                rule = (
+                    "reads the future"
+                    if single.lookahead
+                    else "needs all history: it cannot be computed live"
+                )
+                raise ConfigError(
+                    f"factor {factor.text!r} {rule}",
+                    where=f"factors.{factor.name}",
+                    remedy="use finite windows that end at the current bar",
+                )
+    return compiled
+
+
+def lookback(spec: SignalSpec) -> int:
+    """Bars of history before a row that its signals need."""
+    from bascule import risk
+    from bascule.data import universe
+
+    factors = plan(spec).lookback
+    assert factors is not None
+    # cross-sectional operators read the universe at every row that a factor reaches back to
+    members = universe.lookback(spec.universe, spec.bar)
+    return members + max(factors + spec.smoothing - 1, risk.lookback(spec.risk, spec.bar))
+
+
+def unavailable_live(spec: SignalSpec) -> tuple[str, ...]:
+    """Fields that the factors read but an exchange's candles do not give; empty = can be computed live."""
+    fields = set(plan(spec).fields)
+    missing = fields - LIVE_FIELDS
+    if spec.vwap == "quote" and "vwap" in fields:
+        missing.add("vwap (of quote volume)")
+    return tuple(sorted(missing))
+
+
+def with_members(panel: Panel, spec: SignalSpec) -> Panel:
+    """The panel under the spec's universe."""
+    from bascule.data import universe
+
+    return panel.with_universe(universe.membership(panel, spec.universe))
+
+
+def features(panel: Panel, spec: SignalSpec, *, progress: Progress = silent) -> FloatArray:
+    """Factor values of a prepared panel.
+
+    Returns:
+        float32 ``[F, T, N]`` in the order of ``spec.factors``; NaN outside the universe.
+    """
+    from bascule import engine
+
+    ranged = with_members(panel, spec)
+    values = engine.evaluate(plan(spec), ranged, progress=progress)
+    inside = ranged.members
+    for one in values:
+        one[~inside] = np.nan
+    return values
+
+
+def finish(
+    panel: Panel,
+    raw: FloatArray,
+    spec: SignalSpec,
+    *,
+    model_id: NDArray[np.str_] | None = None,
+) -> SignalFrame:
+    """From the models' raw outputs to signals.
+
+    1. Outside the universe there is no alpha; inside it is the mean of the last ``smoothing`` outputs.
+    2. Ranks are over the row; a row with fewer than ``breadth`` alphas has none.
+    3. Expected return follows Grinold's rule, skill · volatility · score (Grinold and Kahn, Active Portfolio
+       Management, 2nd ed., ch. 10), over the horizon.
+    4. Risk scores, target weights and stops follow from risk and rank, row by row.
+
+    Args:
+        panel: prepared panel ``[T, N]``.
+        raw: model outputs ``[T, N]``, NaN where there is none.
+        spec: the recipe.
+        model_id: the model behind each row ``[T]``; default one unnamed model wherever there is an output.
+    """
+    from bascule import portfolio, risk
+
+    ranged = with_members(panel, spec)
+    inside = ranged.members
+    alpha = smooth(np.where(inside, raw, np.nan).astype(np.float32), spec.smoothing)
+    enough = np.isfinite(alpha).sum(axis=1) >= spec.breadth
+    alpha[~enough] = np.nan
+    ranks = rank_rows(alpha)
+    scores = risk.compute(ranged, spec.risk)
+    if model_id is None:
+        model_id = np.where(np.isfinite(raw).any(axis=1), "model", "")
+    return SignalFrame(
+        timeframe=panel.timeframe,
+        time=panel.time,
+        instruments=panel.instruments,
+        alpha=alpha,
+        alpha_rank=ranks,
+        expected_return=expected_return(alpha, scores.volatility, spec),
+        risk_score=scores.score,
+        target_weight=portfolio.target_weights(ranks, scores, inside, spec.portfolio),
+        stop_distance=stop_distance(scores.volatility, scores.score, spec.stop, _years(spec)),
+        portfolio_risk=scores.portfolio,
+        regime=scores.regime,
+        model_id=model_id,
+    )
+
+
+def rank_rows(values: FloatArray) -> FloatArray:
+    """Rank of each value in its row, scaled to [0, 1]; ties share their mean rank; NaN stays NaN.
+
+    A value alone in its row is in the middle (0.5).
+    """
+    ranks = row_ranks(values)
+    count = np.isfinite(ranks).sum(axis=1)[:, None]
+    scaled = np.where(count > 1, (ranks - 1) / np.maximum(count - 1, 1), ranks - 0.5)
+    return scaled.astype(np.float32)
+
+
+def smooth(values: FloatArray, bars: int) -> FloatArray:
+    """Mean of the finite values among the last ``bars`` rows; NaN where the row itself is NaN ``[T, N]``."""
+    total = np.zeros(values.shape, np.float64)
+    count = np.zeros(values.shape, np.int32)
+    # oldest first, one addition at a time: the same bits whatever the number of rows
+    for lag in range(min(bars, len(values)) - 1, -1, -1):
+        past = values[: len(values) - lag]
+        known = np.isfinite(past)
+        total[lag:] += np.where(known, past, 0)
+        count[lag:] += known
+    mean = (total / np.maximum(count, 1)).astype(np.float32)
+    mean[~np.isfinite(values)] = np.nan
+    return mean
+
+
+def expected_return(alpha: FloatArray, volatility: FloatArray, spec: SignalSpec) -> FloatArray:
+    """skill · volatility over the horizon · cross-sectional z-score of alpha ``[T, N]``."""
+    known = np.isfinite(alpha)
+    count = np.maximum(known.sum(axis=1), 1)[:, None]
+    filled = np.where(known, alpha, 0).astype(np.float64)
+    centred = np.where(known, filled - row_sums(filled)[:, None] / count, 0)
+    deviation = np.sqrt(row_sums(centred**2)[:, None] / count)
+    score = np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > 0)
+    result = (spec.skill * volatility * np.sqrt(_years(spec)) * score).astype(np.float32)
+    result[~known] = np.nan
+    return result
+
+
+def stop_distance(
+    volatility: FloatArray, score: FloatArray, settings: StopSettings, years: float
+) -> FloatArray:
+    """`StopSettings`' formula ``[T, N]``; ``years`` is the horizon."""
+    multiple = settings.calm + (settings.stressed - settings.calm) * score
+    distance = multiple * volatility * np.float32(np.sqrt(years))
+    return np.clip(distance, settings.floor, settings.cap).astype(np.float32)
+
+
+def _years(spec: SignalSpec) -> float:
+    return spec.horizon / spec.bar.bars_a_year
