@@ -39,7 +39,17 @@ template <class G> INLINE void sweep(G& g, int w, int64_t when, int r0, int r1) 
     }
 }
 
-// Rows of scratch memory that a window may save.
-INLINE int64_t saved_rows(int w) { return (int64_t)w + 1; }
+// A window is flat where its standard deviation is at most `floor`, or is what rounding makes of a constant.
+constexpr double ROUNDING = 1e-12;
+
+INLINE double floor_of(const Tile& t, int32_t number) {
+    return number >= 0 ? t.constants[number].value : number == FLOOR_RELATIVE ? -1.0 : 0.0;
+}
+
+// The sum of squared deviations of `count` values, or NaN where they are flat.
+INLINE vd unless_flat(vd squares, vd mean, vd count, double floor) {
+    const vd bound = floor < 0.0 ? ROUNDING * mean : splat(floor);
+    return pick(squares <= bound * bound * greater(splat(1.0), count - 1.0), splat(NAND), squares);
+}
 
 }  // namespace BASCULE_ISA

@@ -125,7 +125,8 @@ template <class F> INLINE void each(const Tile& t, const int32_t* args, int r0, 
     flush(t, out);
 }
 
-static void run_if(const Tile& t, const int32_t* args, int r0) {
+// `known`: a condition of NaN gives NaN; else it counts as true.
+static void run_if(const Tile& t, const int32_t* args, int r0, bool known) {
     const bool wide = args[0];
     t.staged = 0;
     const Sink out = sink(t, args + 1, W < LANES || t.late);
@@ -137,11 +138,16 @@ static void run_if(const Tile& t, const int32_t* args, int r0) {
                 vd v[2];
                 for (int h = 0; h < 2; h++) {
                     const int l = lane + h * HALF;
-                    v[h] = pick(m.twice(r, l) != splat(0.0), a.twice(r, l), b.twice(r, l));
+                    const vd c = m.twice(r, l);
+                    v[h] = pick(c != splat(0.0), a.twice(r, l), b.twice(r, l));
+                    if (known) v[h] = pick(c == c, v[h], c);
                 }
                 out.put(r, lane, v[0], v[1]);
             } else {
-                out.put(r, lane, pick(m.single(r, lane) != splat(0.0f), a.single(r, lane), b.single(r, lane)));
+                const vf c = m.single(r, lane);
+                vf v = pick(c != splat(0.0f), a.single(r, lane), b.single(r, lane));
+                if (known) v = pick(c == c, v, c);
+                out.put(r, lane, v);
             }
         }
     if (t.late) blank(t, out, r0);
@@ -176,7 +182,8 @@ static bool run_elementwise(const Tile& t, int op, const int32_t* args, int r0) 
         case OP_NE: each(t, args, r0, 2, true, BOTH(truth(a != b))); break;
         case OP_AND: each(t, args, r0, 2, true, BOTH(truth((a != decltype(a){}) & (b != decltype(b){})))); break;
         case OP_OR: each(t, args, r0, 2, true, BOTH(truth((a != decltype(a){}) | (b != decltype(b){})))); break;
-        case OP_IF: run_if(t, args, r0); break;
+        case OP_IF: run_if(t, args, r0, false); break;
+        case OP_IF_KNOWN: run_if(t, args, r0, true); break;
         default: return false;
     }
     return true;

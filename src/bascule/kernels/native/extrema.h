@@ -50,7 +50,7 @@ template <class E, bool MINIMUM, bool GAPS> struct Position {
     Series<E> x;
     int lane;
     int w;
-    const int32_t* since;
+    const int32_t* born;
     V* saved;
     V best, start, value;  // value: the furthest real one, to know whether there is any
     I place;
@@ -63,7 +63,7 @@ template <class E, bool MINIMUM, bool GAPS> struct Position {
             const I ok = finite(v);
             real = pick(ok, v, worst());
             I exists;
-            for (int l = 0; l < Vector<E>::lanes; l++) exists[l] = r >= since[lane + l] ? -1 : 0;
+            for (int l = 0; l < Vector<E>::lanes; l++) exists[l] = r >= born[lane + l] ? -1 : 0;
             return pick(ok, v, pick(exists, splat((E)(MINIMUM ? -INFD : INFD)), worst()));
         } else {
             real = v;
@@ -110,7 +110,7 @@ template <class E, bool MINIMUM, bool GAPS> struct Position {
         V position;
         if constexpr (GAPS) {
             I begin;
-            for (int l = 0; l < Vector<E>::lanes; l++) begin[l] = most(r - w + 1, since[lane + l]);
+            for (int l = 0; l < Vector<E>::lanes; l++) begin[l] = most(r - w + 1, born[lane + l]);
             position = __builtin_convertvector(at - begin + 1, V);
             position = pick(further<MINIMUM>(value, v[2]) == worst(), splat((E)NAND), position);
         } else {
@@ -129,7 +129,7 @@ static void extremum_window(const Tile& t, Series<E> x, const int32_t* entry, in
     const Sink out = sink(t, entry + 2, Vector<E>::lanes < LANES);
     for (int lane = 0; lane < LANES; lane += Vector<E>::lanes) {
         if (entry[1]) {
-            Position<E, MINIMUM, GAPS> g{out, x, lane, w, t.since, (V*)t.scratch, {}, {}, {}, {}, 0};
+            Position<E, MINIMUM, GAPS> g{out, x, lane, w, t.born, (V*)t.scratch, {}, {}, {}, {}, 0};
             sweep(g, w, when, r0, t.rows);
         } else {
             Extremum<E, MINIMUM, GAPS> g{out, x, lane, (V*)t.scratch, {}, {}};

@@ -50,43 +50,41 @@ static void run_instruction(const Tile& t, int op, const int32_t* args, int r0) 
     }
 }
 
-// Rows [r0, r1) of the fields; NaN before the panel's first row.
-static void read_fields(const Run& run, const Tile& t, int64_t t0, int64_t block) {
+// The rows of one field; NaN before the panel's first row. The last block repeats its last instrument.
+template <class E> static void read_field(const Run& run, const Tile& t, int64_t field, int64_t t0, int64_t block) {
     const int64_t lane0 = block * LANES, lanes = run.instruments - lane0;
-    for (int64_t i = 0; i < run.n_inputs; i++) {
-        const int r0 = t.first ? -t.shapes[i].history : 0;
-        float* slot = (float*)t.slots[i];
-        for (int r = r0; r < t.rows; r++) {
-            float* row = slot + (int64_t)r * LANES;
-            if (t0 + r < 0) {
-                for (int l = 0; l < LANES; l++) row[l] = NANF;
-                continue;
-            }
-            const float* from = run.inputs[i] + (t0 + r) * run.input_stride + lane0;
-            if (lanes >= LANES) {
-                for (int c = 0; c < LANES; c += W) store(row + c, load(from + c));
-            } else {  // the last block repeats its last instrument
-                for (int l = 0; l < LANES; l++) row[l] = from[l < lanes ? l : lanes - 1];
-            }
-        }
-        if (t.late) blank(t, slot, FLOAT_ROW, r0, t.rows);
+    const Input& input = run.inputs[field];
+    const int r0 = t.first ? -t.shapes[field].history : 0;
+    E* slot = (E*)t.slots[field];
+    for (int r = r0; r < t.rows; r++) {
+        E* row = slot + (int64_t)r * LANES;
+        const E* from = (const E*)input.p + (t0 + r) * input.stride + lane0;
+        if (t0 + r < 0)
+            for (int l = 0; l < LANES; l++) row[l] = (E)NAND;
+        else if (lanes >= LANES)
+            memcpy(row, from, LANES * sizeof(E));
+        else
+            for (int l = 0; l < LANES; l++) row[l] = from[l < lanes ? l : lanes - 1];
     }
+    if (t.late) blank(t, slot, LANES * sizeof(E), r0, t.rows);
 }
 
-static void find_starts(const Run& run, Tile& t, int64_t t0, int64_t block, int64_t reach, int32_t* since) {
+// Where the instruments of a block begin, and whether that matters to rows [-reach, rows) of a tile.
+static void find_starts(const Run& run, Tile& t, int64_t t0, int64_t block, int64_t reach, int32_t* born, int32_t* since) {
+    const auto bounded = [&](int64_t row) { return (int32_t)(row < -reach ? -reach : row > t.rows ? t.rows : row); };
     t.late = t.ragged = false;
     for (int64_t l = 0; l < LANES; l++) {
-        int64_t i = block * LANES + l;
-        if (i >= run.instruments) i = run.instruments - 1;
-        const int64_t start = run.starts[i] - t0;
-        since[l] = (int32_t)(start < -reach ? -reach : start > t.rows ? t.rows : start);
-        t.late |= start > -reach;
-        t.ragged |= start > -reach && start < t.rows;
+        const int64_t i = block * LANES + l;
+        const int64_t start = run.starts[i < run.instruments ? i : run.instruments - 1];
+        born[l] = bounded(start - t0);
+        since[l] = bounded((start > 0 ? start : 0) - t0);
+        t.late |= since[l] > -reach;
+        t.ragged |= born[l] > -reach && born[l] < t.rows;
     }
 }
 
 static void run_block(const Run& run, const Memory& memory, char* base, int64_t block, int64_t begin, int64_t end) {
-    alignas(64) int32_t since[LANES];
+    alignas(64) int32_t born[LANES], since[LANES];
     char** slots = (char**)base;
     Constant* constants = (Constant*)(slots + run.n_slots);
     char* p = base + memory.slots;
@@ -111,9 +109,10 @@ static void run_block(const Run& run, const Memory& memory, char* base, int64_t 
     t.shapes = run.shapes;
     t.slots = slots;
     t.constants = constants;
-    t.out_factor = run.out_factor * 4;
-    t.out_row = run.out_row * 4;
+    t.outputs = run.outputs;
+    t.out_row = run.out_row;
     t.stream = run.stream;
+    t.born = born;
     t.since = since;
     t.scratch = base + memory.scratch;
     t.staging = base + memory.staging;
@@ -121,9 +120,12 @@ static void run_block(const Run& run, const Memory& memory, char* base, int64_t 
     for (int64_t t0 = begin; t0 < end; t0 += t.rows, t.first = false) {
         t.rows = (int)(end - t0 < run.tile_rows ? end - t0 : run.tile_rows);
         t.when = run.origin + t0;
-        t.out = (char*)(run.out + block * run.out_block + (t0 - run.first) * run.out_row);
-        find_starts(run, t, t0, block, t.first ? history : keep, since);
-        read_fields(run, t, t0, block);
+        t.out_at = (block - run.first_block) * run.out_block + (t0 - run.first) * run.out_row;
+        find_starts(run, t, t0, block, t.first ? history : keep, born, since);
+        for (int64_t i = 0; i < run.n_inputs; i++) {
+            if (run.shapes[i].wide) read_field<double>(run, t, i, t0, block);
+            else read_field<float>(run, t, i, t0, block);
+        }
         for (const int32_t* i = run.program; i < run.program + run.length; i += i[1])
             run_instruction(t, i[0], i + HEADER, t.first ? -i[2] : 0);
         for (int64_t s = 0; s < run.n_slots; s++) {

@@ -13,11 +13,12 @@ struct MomentWindow {
     int w;
     int mask;         // bit s: statistic s is wanted
     Sink sinks[MOMENT_STATISTICS];
-    const int32_t* since;
+    const int32_t* born;
     double per_n;     // 1/w
     double per_n1;    // 1/(w-1)
     double per_xx;    // 1 / sum (j - mean j)^2
     double half;      // (w-1)/2
+    double flat;      // a standard deviation that counts as none; below 0: relative to the level
 };
 
 // What the statistics are made of, W lanes in two halves.
@@ -38,7 +39,7 @@ INLINE void write_weighted(const MomentWindow& p, int r, int lane, const MomentS
         decay[h] = centre[h] + (m.mean[h] + m.cross[h] * (1.0 / (m.count[h] * middle)));
         if (p.mask & 1 << MOMENT_WMA) {
             vd length;
-            for (int l = 0; l < HALF; l++) length[l] = least(p.w, r - p.since[lane + h * HALF + l] + 1);
+            for (int l = 0; l < HALF; l++) length[l] = least(p.w, r - p.born[lane + h * HALF + l] + 1);
             wma[h] = (middle * decay[h] - ((double)p.w - length) * (centre[h] + m.mean[h])) /
                      (0.5 * length * (length + 1.0));
         }
@@ -58,7 +59,7 @@ INLINE void write_moments(const MomentWindow& p, int r, int lane, const MomentSt
         if (mask & 1 << MOMENT_VAR) p.sinks[MOMENT_VAR].put(r, lane, v0, v1);
         if (mask & 1 << MOMENT_STD) {
             const Sink& s = p.sinks[MOMENT_STD];
-            if (s.wide || s.shifted) s.put(r, lane, root(v0), root(v1));
+            if (s.wide) s.put(r, lane, root(v0), root(v1));
             else s.put(r, lane, root(narrow(v0, v1)));
         }
     }
@@ -71,11 +72,14 @@ INLINE void write_moments(const MomentWindow& p, int r, int lane, const MomentSt
         if constexpr (Q) {
             if (mask & 1 << MOMENT_RSQUARE) {
                 const Sink& s = p.sinks[MOMENT_RSQUARE];
-                if (s.wide || s.shifted)
-                    s.put(r, lane, m.cross[0] * m.slope[0] / m.squares[0], m.cross[1] * m.slope[1] / m.squares[1]);
+                vd squares[2];
+                for (int h = 0; h < 2; h++)
+                    squares[h] = unless_flat(m.squares[h], centre[h] + m.mean[h], m.count[h], p.flat);
+                if (s.wide)
+                    s.put(r, lane, m.cross[0] * m.slope[0] / squares[0], m.cross[1] * m.slope[1] / squares[1]);
                 else
                     s.put(r, lane, narrow(m.cross[0], m.cross[1]) * narrow(m.slope[0], m.slope[1]) /
-                                       narrow(m.squares[0], m.squares[1]));
+                                       narrow(squares[0], squares[1]));
             }
         }
     }
@@ -241,22 +245,22 @@ static void moment_window(const Tile& t, const MomentWindow& p, Series<E> x, int
     }
 }
 
-// x, number of entries, entries of (window, statistic, sink), sorted by window.
+// x, floor, number of entries, entries of (window, statistic, sink), sorted by window.
 template <class E> static void run_moments(const Tile& t, const int32_t* args, int r0) {
     constexpr int SQUARES = 1 << MOMENT_STD | 1 << MOMENT_VAR | 1 << MOMENT_RSQUARE;
     constexpr int LINE =
         1 << MOMENT_SLOPE | 1 << MOMENT_RSQUARE | 1 << MOMENT_RESI | 1 << MOMENT_DECAY | 1 << MOMENT_WMA;
     const Series<E> x = series<E>(t, args);
-    const int count = args[2];
-    const int32_t* entry = args + 3;
-    const bool plain = !t.ragged && uniform(x, r0 - entry[(count - 1) * ENTRY] + 1, t.rows);
+    const int count = args[3];
+    const int32_t* entry = args + 4;
+    const bool plain = uniform(x, r0 - entry[(count - 1) * ENTRY] + 1, t.rows);
     for (int e = 0; e < count;) {
         MomentWindow p;
         p.w = entry[0];
         p.mask = 0;
-        p.since = t.since;
+        p.born = t.born;
         t.staged = 0;
-        for (; e < count && entry[0] == p.w; e++, entry += ENTRY) {
+        for (; e < count && entry[0] == p.w && !(p.mask & 1 << entry[1]); e++, entry += ENTRY) {
             p.mask |= 1 << entry[1];
             p.sinks[entry[1]] = sink(t, entry + 2);
         }
@@ -265,6 +269,7 @@ template <class E> static void run_moments(const Tile& t, const int32_t* args, i
         p.per_n1 = 1.0 / (w - 1.0);
         p.per_xx = 1.0 / (w * (w * w - 1.0) / 12.0);
         p.half = (w - 1.0) / 2.0;
+        p.flat = floor_of(t, args[2]);
         const int64_t when = t.when - args[1];
         const bool q = p.mask & SQUARES, k = p.mask & LINE;
         if (q && k) moment_window<E, true, true>(t, p, x, when, r0, t.rows, plain);

@@ -47,15 +47,8 @@ template <class E> struct Sorted {
     MEMBER E value(int i, int lane) const { return ((const E*)(s + i))[lane]; }
 };
 
-// One statistic of the first n sorted values of one lane.
-template <class E> INLINE E order_of(const Sorted<E>& sorted, int statistic, double q, int n, int lane) {
-    if (n < 1) return (E)NAND;
-    if (statistic == ORDER_TRIM_MEAN) {
-        const int cut = (int)(q * n);
-        double sum = 0.0;
-        for (int i = cut; i < n - cut; i++) sum += sorted.value(i, lane);
-        return (E)(sum / (n - 2 * cut));
-    }
+// The q-quantile of the first n sorted values of one lane, linearly interpolated.
+template <class E> INLINE E quantile_of(const Sorted<E>& sorted, double q, int n, int lane) {
     const double at = q * (n - 1);
     const int i = (int)at;
     const double part = at - i;
@@ -64,14 +57,32 @@ template <class E> INLINE E order_of(const Sorted<E>& sorted, int statistic, dou
     return a + (sorted.value(i + 1, lane) - a) * (E)part;
 }
 
+// One statistic of the first n sorted values of one lane.
+template <class E> INLINE E order_of(const Sorted<E>& sorted, int statistic, double q, int n, int lane, E current) {
+    if (n < 1) return (E)NAND;
+    if (statistic == ORDER_WINSORIZE) {
+        if (current - current != 0) return (E)NAND;
+        const E low = quantile_of(sorted, q, n, lane), high = quantile_of(sorted, 1.0 - q, n, lane);
+        const E raised = current > low ? current : low;
+        return raised < high ? raised : high;
+    }
+    if (statistic == ORDER_TRIM_MEAN) {
+        const int cut = (int)(q * n);
+        double sum = 0.0;
+        for (int i = cut; i < n - cut; i++) sum += sorted.value(i, lane);
+        return (E)(sum / (n - 2 * cut));
+    }
+    return quantile_of(sorted, q, n, lane);
+}
+
 // Where every lane has all w values (or none: `current` is NaN there).
 template <class E>
 INLINE Value<E> order_full(const Sorted<E>& sorted, int statistic, double q, Value<E> current) {
     typedef Value<E> V;
     const int n = sorted.w;
     V v;
-    if (statistic == ORDER_TRIM_MEAN) {
-        for (int l = 0; l < Vector<E>::lanes; l++) v[l] = order_of(sorted, statistic, q, n, l);
+    if (statistic != ORDER_QUANTILE) {
+        for (int l = 0; l < Vector<E>::lanes; l++) v[l] = order_of(sorted, statistic, q, n, l, current[l]);
     } else {
         const double at = q * (n - 1);
         const int i = (int)at;
@@ -109,7 +120,7 @@ template <class E> static void order_window(const Tile& t, const OrderPlan& p, S
                     v = order_full(sorted, p.statistic[k], p.q[k], raw);
                 } else {
                     E part[lanes];
-                    for (int l = 0; l < lanes; l++) part[l] = order_of(sorted, p.statistic[k], p.q[k], (int)n[l], l);
+                    for (int l = 0; l < lanes; l++) part[l] = order_of(sorted, p.statistic[k], p.q[k], (int)n[l], l, raw[l]);
                     v = load(part);
                 }
                 p.sinks[k].put_value(r, lane, v);

@@ -9,7 +9,7 @@ struct PairWindow {
     int w;
     int mask;
     Sink sinks[2];
-    double per_n, per_n1;
+    double per_n, per_n1, flat;
 };
 
 INLINE void write_pair(const PairWindow& p, int r, int lane, const vd xx[2], const vd yy[2], const vd xy[2],
@@ -18,7 +18,7 @@ INLINE void write_pair(const PairWindow& p, int r, int lane, const vd xx[2], con
     if (p.mask & 1 << PAIR_CORR) {
         const Sink& s = p.sinks[PAIR_CORR];
         // clipped to [-1, 1]: rounding may step over. A constant side gives 0/0
-        if (s.wide || s.shifted) {
+        if (s.wide) {
             vd c[2];
             for (int h = 0; h < 2; h++)
                 c[h] = greater(splat(-1.0), lesser(splat(1.0), xy[h] / (root(xx[h]) * root(yy[h]))));
@@ -130,10 +130,24 @@ template <class A, class B, bool COUNTED> struct Pairs {
                 qq[h] = yy[h] + yy_old;
                 pq[h] = xy[h] + xy_old;
             }
-            const vd mean = u * per_n;
-            pp[h] = greater(vd{}, pp[h] - u * mean);
-            qq[h] = greater(vd{}, qq[h] - w * (w * per_n));
-            pq[h] -= w * mean;
+            const vd mean_x = u * per_n, mean_y = w * per_n;
+            pp[h] = greater(vd{}, pp[h] - u * mean_x);
+            qq[h] = greater(vd{}, qq[h] - w * mean_y);
+            pq[h] -= w * mean_x;
+            if (p.mask & 1 << PAIR_CORR) {
+                vd count, at_x, at_y;
+                if constexpr (COUNTED) {
+                    count = n[h] + v[-1];
+                    at_x = pick(has[h], cx[h], bx[h]);
+                    at_y = pick(has[h], cy[h], by[h]);
+                } else {
+                    count = splat((double)p.w);
+                    at_x = cx[h];
+                    at_y = cy[h];
+                }
+                pp[h] = unless_flat(pp[h], at_x + mean_x, count, p.flat);
+                qq[h] = unless_flat(qq[h], at_y + mean_y, count, p.flat);
+            }
         }
         write_pair(p, r, lane, pp, qq, pq, per_n1);
     }
@@ -152,12 +166,12 @@ static void pair_window(const Tile& t, const PairWindow& p, Series<A> x, Series<
     }
 }
 
-// x, y, number of entries, entries of (window, statistic, sink), sorted by window.
+// x, y, floor, number of entries, entries of (window, statistic, sink), sorted by window.
 template <class A, class B> static void run_pairs(const Tile& t, const int32_t* args, int r0) {
     const Series<A> x = series<A>(t, args);
     const Series<B> y = series<B>(t, args + 2);
-    const int count = args[4];
-    const int32_t* entry = args + 5;
+    const int count = args[5];
+    const int32_t* entry = args + 6;
     const int first = r0 - entry[(count - 1) * ENTRY] + 1;
     const bool plain = uniform(x, first, t.rows) && uniform(y, first, t.rows);
     // the border lies on the grid of the newer operand's time, so that common lags hoist out
@@ -167,12 +181,13 @@ template <class A, class B> static void run_pairs(const Tile& t, const int32_t* 
         p.w = entry[0];
         p.mask = 0;
         t.staged = 0;
-        for (; e < count && entry[0] == p.w; e++, entry += ENTRY) {
+        for (; e < count && entry[0] == p.w && !(p.mask & 1 << entry[1]); e++, entry += ENTRY) {
             p.mask |= 1 << entry[1];
             p.sinks[entry[1]] = sink(t, entry + 2);
         }
         p.per_n = 1.0 / p.w;
         p.per_n1 = 1.0 / (p.w - 1.0);
+        p.flat = floor_of(t, args[4]);
         pair_window(t, p, x, y, when, r0, plain);
         for (int s = 0; s < 2; s++)
             if (p.mask & 1 << s) flush(t, p.sinks[s]);

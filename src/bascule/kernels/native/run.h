@@ -5,14 +5,25 @@
 
 #include "program.h"
 
+// A field [rows][instruments] of floats, or of doubles where its slot is wide.
+struct Input {
+    const char* p;
+    int64_t stride;          // elements between rows
+};
+
+// Where an output begins: row `first` of the run, block 0.
+struct Output {
+    char* p;
+    int64_t wide;            // 1: doubles
+};
+
 struct Run {
-    // what is read: fields [rows][instruments], float
-    const float* const* inputs;
-    int64_t input_stride;    // elements between rows
+    // what is read
+    const Input* inputs;
     int64_t rows;
     int64_t instruments;
     int64_t origin;          // absolute bar number of row 0
-    const int64_t* starts;   // [instruments] first row of each, >= 0; rows or more = never
+    const int64_t* starts;   // [instruments] first row of each, before 0 too; rows or more = never
     // what is done: slots 0 .. n_inputs-1 are the fields
     const int32_t* program;
     int64_t length;
@@ -23,13 +34,14 @@ struct Run {
     int64_t n_inputs;
     int64_t tile_rows;
     // what is written: rows [first, last) of each output; strides in elements
-    float* out;
+    const Output* outputs;
     int64_t n_outputs;
-    int64_t out_factor;
     int64_t out_block;
     int64_t out_row;
     int64_t first;
     int64_t last;
+    int64_t first_block;     // blocks [first_block, last_block) of 16 instruments; output block 0 is first_block
+    int64_t last_block;
     int64_t chunk_rows;      // rows of one work item
     int64_t threads;
     int64_t stream;          // 1: write past the caches

@@ -109,6 +109,7 @@ template <class E> static void run_count(const Tile& t, const int32_t* args, int
 template <class E> struct Shape {
     const Sink* outs;
     int mask;
+    double floor;
     Series<E> x;
     int lane;
     vd* saved;
@@ -176,32 +177,39 @@ template <class E> struct Shape {
             const vd m3 = a3 - a1 * (3.0 * a2 - 2.0 * a1 * a1);
             const vd m4 = a4 - a1 * (4.0 * a3 - a1 * (6.0 * a2 - 3.0 * a1 * a1));
             const vl constant = m2 == 0.0;
+            // too flat for a shape, though not constant to the bit
+            const vd level = pick(has[h], c[h], behind[h]) + a1;
+            const vl flat = floor < 0.0
+                                ? m2 * all <= (ROUNDING * level) * (ROUNDING * level) * greater(splat(1.0), all - 1.0)
+                                : m2 <= splat(floor);
             const vd g = root(all * (all - 1.0)) / (all - 2.0) * (m3 / (m2 * root(m2)));
             const vd k = ((all * all - 1.0) * (m4 / (m2 * m2)) - 3.0 * (all - 1.0) * (all - 1.0)) /
                          ((all - 2.0) * (all - 3.0));
-            skew[h] = pick(all > 2.5, pick(constant, vd{}, g), splat(NAND));
-            kurt[h] = pick(all > 3.5, pick(constant, splat(-3.0), k), splat(NAND));
+            const vd none = splat(NAND);
+            skew[h] = pick(all > 2.5, pick(constant, vd{}, pick(flat, none, g)), none);
+            kurt[h] = pick(all > 3.5, pick(constant, splat(-3.0), pick(flat, none, k)), none);
         }
         if (mask & 1 << SHAPE_SKEW) outs[SHAPE_SKEW].put(r, lane, skew[0], skew[1]);
         if (mask & 1 << SHAPE_KURT) outs[SHAPE_KURT].put(r, lane, kurt[0], kurt[1]);
     }
 };
 
+// x, floor, number of entries, entries of (window, statistic, sink), sorted by window.
 template <class E> static void run_shape(const Tile& t, const int32_t* args, int r0) {
     const Series<E> x = series<E>(t, args);
-    const int count = args[2];
-    const int32_t* entry = args + 3;
+    const int count = args[3];
+    const int32_t* entry = args + 4;
     for (int e = 0; e < count;) {
         const int w = entry[0];
         Sink outs[2];
         int mask = 0;
         t.staged = 0;
-        for (; e < count && entry[0] == w; e++, entry += ENTRY) {
+        for (; e < count && entry[0] == w && !(mask & 1 << entry[1]); e++, entry += ENTRY) {
             mask |= 1 << entry[1];
             outs[entry[1]] = sink(t, entry + 2);
         }
         for (int lane = 0; lane < LANES; lane += W) {
-            Shape<E> g{outs, mask, x, lane, (vd*)t.scratch, {}, {}, {}, {}, {}, {}};
+            Shape<E> g{outs, mask, floor_of(t, args[2]), x, lane, (vd*)t.scratch, {}, {}, {}, {}, {}, {}};
             sweep(g, w, t.when - args[1], r0, t.rows);
         }
         for (int s = 0; s < 2; s++)

@@ -1,7 +1,7 @@
 // What a kernel sees of the world: slots to read, sinks to write, scratch memory.
 #pragma once
 
-#include "program.h"
+#include "run.h"
 #include "simd.h"
 
 namespace BASCULE_ISA {
@@ -21,11 +21,12 @@ struct Tile {
     const SlotShape* shapes;
     char* const* slots;    // row 0 of each slot
     const Constant* constants;
-    char* out;             // row 0 of output 0
-    int64_t out_factor;    // bytes between outputs
-    int64_t out_row;       // bytes between rows
+    const Output* outputs;
+    int64_t out_at;        // elements from an output's beginning to row 0 of this tile
+    int64_t out_row;       // elements between rows of an output
     bool stream;           // write outputs past the caches
-    const int32_t* since;  // [16] first row of each instrument, relative to row 0
+    const int32_t* born;   // [16] first row of each instrument, relative to row 0
+    const int32_t* since;  // the same, and not before the panel's first row
     char* scratch;
     char* staging;         // rows that are streamed later, see Sink
     mutable int64_t staged;
@@ -45,13 +46,14 @@ template <class E> INLINE Series<E> series(const Tile& t, const int32_t* operand
     return Series<E>{(const E*)t.slots[operand[0]] - (int64_t)operand[1] * LANES};
 }
 
-// Where results go: a slot or an output, after an optional addition and a finishing operation.
+// Where results go: a slot or an output. Results of single precision may pass an addition and a finishing
+// operation on the way.
 struct Sink {
     char* p;          // row 0
     int64_t stride;   // bytes between rows
     bool wide;        // doubles
     bool direct;      // stream right away
-    bool shifted;     // `addend` is to be added before rounding
+    bool shifted;     // `addend` is to be added first
     int finish;
     double addend;
     const float* z;   // row 0 of the finishing operand
@@ -86,16 +88,13 @@ struct Sink {
     }
     // W results of single precision.
     MEMBER void put(int r, int lane, vf v) const {
+        if (shifted) v += (float)addend;
         v = finished(r, lane, v);
         if (direct) stream(at(r, lane), v);
         else store(at(r, lane), v);
     }
     // W results of double precision, in two halves.
     MEMBER void put(int r, int lane, vd a, vd b) const {
-        if (shifted) {
-            a += addend;
-            b += addend;
-        }
         if (wide) {
             store(wide_at(r, lane), a);
             store(wide_at(r, lane + HALF), b);
@@ -105,11 +104,12 @@ struct Sink {
     }
     // W/2 results of double precision.
     MEMBER void put_half(int r, int lane, vd v) const {
-        if (shifted) v += addend;
         if (wide) {
             store(wide_at(r, lane), v);
         } else {
-            const vh w = finished_half(r, lane, narrow(v));
+            vh w = narrow(v);
+            if (shifted) w += (float)addend;
+            w = finished_half(r, lane, w);
             memcpy(at(r, lane), &w, sizeof w);
         }
     }
@@ -143,10 +143,13 @@ static inline Sink sink(const Tile& t, const int32_t* s, bool partial = W < LANE
         k.p = t.slots[target];
         k.stride = k.wide ? DOUBLE_ROW : FLOAT_ROW;
     } else {
-        k.wide = false;
-        k.p = t.out + (int64_t)~target * t.out_factor;
-        k.stride = t.out_row;
-        if (t.stream && partial) {
+        const Output& o = t.outputs[~target];
+        k.wide = o.wide;
+        const int64_t size = k.wide ? 8 : 4;
+        k.p = o.p + t.out_at * size;
+        k.stride = t.out_row * size;
+        if (k.wide) {
+        } else if (t.stream && partial) {
             k.late = k.p;
             k.p = t.staging + t.staged;
             k.stride = FLOAT_ROW;
@@ -162,7 +165,7 @@ static inline void flush(const Tile& t, const Sink& k) {
     if (!k.late) return;
     for (int r = 0; r < t.rows; r++)
         for (int c = 0; c < LANES; c += W)
-            stream((float*)(k.late + r * t.out_row) + c, load((const float*)(k.p + (int64_t)r * FLOAT_ROW) + c));
+            stream((float*)(k.late + r * t.out_row * 4) + c, load((const float*)(k.p + (int64_t)r * FLOAT_ROW) + c));
 }
 
 // NaN before an instrument's first row: comparisons and the like would give a value there.
