@@ -39,17 +39,19 @@ template <class G> INLINE void sweep(G& g, int w, int64_t when, int r0, int r1) 
     }
 }
 
-// A window is flat where its standard deviation is at most `floor`, or is what rounding makes of a constant.
+// A window is flat where its standard deviation is at most a floor, or is what rounding makes of a constant.
+struct Flat {
+    double relative, absolute;  // of the variance: share of the squared mean, and number
+
+    MEMBER vd bound(vd mean, vd freedom) const { return (mean * mean * relative + absolute) * freedom; }
+};
+
 constexpr double ROUNDING = 1e-12;
 
-INLINE double floor_of(const Tile& t, int32_t number) {
-    return number >= 0 ? t.constants[number].value : number == FLOOR_RELATIVE ? -1.0 : 0.0;
-}
-
-// The sum of squared deviations of `count` values, or NaN where they are flat.
-INLINE vd unless_flat(vd squares, vd mean, vd count, double floor) {
-    const vd bound = floor < 0.0 ? ROUNDING * mean : splat(floor);
-    return pick(squares <= bound * bound * greater(splat(1.0), count - 1.0), splat(NAND), squares);
+INLINE Flat flat_of(const Tile& t, int32_t number) {
+    if (number == FLOOR_RELATIVE) return {ROUNDING * ROUNDING, 0.0};
+    const double floor = number >= 0 ? t.constants[number].value : 0.0;
+    return {0.0, floor * floor};
 }
 
 }  // namespace BASCULE_ISA

@@ -18,7 +18,8 @@ struct MomentWindow {
     double per_n1;    // 1/(w-1)
     double per_xx;    // 1 / sum (j - mean j)^2
     double half;      // (w-1)/2
-    double flat;      // a standard deviation that counts as none; below 0: relative to the level
+    double freedom;   // w-1, at least 1
+    Flat flat;
 };
 
 // What the statistics are made of, W lanes in two halves.
@@ -27,7 +28,7 @@ struct MomentState {
     vd squares[2];             // sum (y - mean)^2
     vd cross[2], slope[2];     // sum (j - mean j) y, slope
     vd reach[2];               // newest j - mean j
-    vd count[2];
+    vd count[2], freedom[2];   // number of values; that less one, at least 1
 };
 
 // Linear weights: bar i of the window, 1 = oldest place, weighs i. Decay divides by the weights it used; WMA
@@ -74,7 +75,8 @@ INLINE void write_moments(const MomentWindow& p, int r, int lane, const MomentSt
                 const Sink& s = p.sinks[MOMENT_RSQUARE];
                 vd squares[2];
                 for (int h = 0; h < 2; h++)
-                    squares[h] = unless_flat(m.squares[h], centre[h] + m.mean[h], m.count[h], p.flat);
+                    squares[h] = pick(m.squares[h] <= p.flat.bound(centre[h] + m.mean[h], m.freedom[h]), splat(NAND),
+                                      m.squares[h]);
                 if (s.wide)
                     s.put(r, lane, m.cross[0] * m.slope[0] / squares[0], m.cross[1] * m.slope[1] / squares[1]);
                 else
@@ -133,6 +135,7 @@ template <class E, bool Q, bool K> struct Moments {
                 m.reach[h] = splat(p.half);
                 m.deviation[h] = y[h];
                 m.count[h] = splat((double)p.w);
+                m.freedom[h] = splat(p.freedom);
             }
         }
         write_moments<Q, K>(p, r, lane, m, c, per_n1);
@@ -224,6 +227,7 @@ template <class E, bool Q, bool K> struct CountedMoments {
                 m.slope[h] = m.cross[h] * (1.0 / ((ii[h] + ii_old) - i_all * centre_j));
                 m.reach[h] = (double)j - centre_j;
                 m.count[h] = count;
+                m.freedom[h] = greater(splat(1.0), count - 1.0);
                 m.deviation[h] = pick(finite(raw[h]), raw[h] - centre[h], splat(NAND));
             }
         }
@@ -269,7 +273,8 @@ template <class E> static void run_moments(const Tile& t, const int32_t* args, i
         p.per_n1 = 1.0 / (w - 1.0);
         p.per_xx = 1.0 / (w * (w * w - 1.0) / 12.0);
         p.half = (w - 1.0) / 2.0;
-        p.flat = floor_of(t, args[2]);
+        p.flat = flat_of(t, args[2]);
+        p.freedom = w > 1.0 ? w - 1.0 : 1.0;
         const int64_t when = t.when - args[1];
         const bool q = p.mask & SQUARES, k = p.mask & LINE;
         if (q && k) moment_window<E, true, true>(t, p, x, when, r0, t.rows, plain);

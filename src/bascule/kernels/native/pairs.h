@@ -9,7 +9,8 @@ struct PairWindow {
     int w;
     int mask;
     Sink sinks[2];
-    double per_n, per_n1, flat;
+    double per_n, per_n1, freedom;
+    Flat flat;
 };
 
 INLINE void write_pair(const PairWindow& p, int r, int lane, const vd xx[2], const vd yy[2], const vd xy[2],
@@ -24,7 +25,11 @@ INLINE void write_pair(const PairWindow& p, int r, int lane, const vd xx[2], con
                 c[h] = greater(splat(-1.0), lesser(splat(1.0), xy[h] / (root(xx[h]) * root(yy[h]))));
             s.put(r, lane, c[0], c[1]);
         } else {
-            const vf c = narrow(xy[0], xy[1]) / (root(narrow(xx[0], xx[1])) * root(narrow(yy[0], yy[1])));
+            const vf product = narrow(xx[0] * yy[0], xx[1] * yy[1]), top = narrow(xy[0], xy[1]);
+            vf c = top / root(product);
+            // one root is enough unless the product leaves the range of floats
+            const vi wild = (product < splat(1e-30f)) | (product > splat(1e30f));
+            if (any(wild)) c = pick(wild, top / (root(narrow(xx[0], xx[1])) * root(narrow(yy[0], yy[1]))), c);
             s.put(r, lane, greater(splat(-1.0f), lesser(splat(1.0f), c)));
         }
     }
@@ -135,18 +140,18 @@ template <class A, class B, bool COUNTED> struct Pairs {
             qq[h] = greater(vd{}, qq[h] - w * mean_y);
             pq[h] -= w * mean_x;
             if (p.mask & 1 << PAIR_CORR) {
-                vd count, at_x, at_y;
+                vd freedom, at_x, at_y;
                 if constexpr (COUNTED) {
-                    count = n[h] + v[-1];
+                    freedom = greater(splat(1.0), n[h] + v[-1] - 1.0);
                     at_x = pick(has[h], cx[h], bx[h]);
                     at_y = pick(has[h], cy[h], by[h]);
                 } else {
-                    count = splat((double)p.w);
+                    freedom = splat(p.freedom);
                     at_x = cx[h];
                     at_y = cy[h];
                 }
-                pp[h] = unless_flat(pp[h], at_x + mean_x, count, p.flat);
-                qq[h] = unless_flat(qq[h], at_y + mean_y, count, p.flat);
+                pp[h] = pick(pp[h] <= p.flat.bound(at_x + mean_x, freedom), splat(NAND), pp[h]);
+                qq[h] = pick(qq[h] <= p.flat.bound(at_y + mean_y, freedom), splat(NAND), qq[h]);
             }
         }
         write_pair(p, r, lane, pp, qq, pq, per_n1);
@@ -187,7 +192,8 @@ template <class A, class B> static void run_pairs(const Tile& t, const int32_t* 
         }
         p.per_n = 1.0 / p.w;
         p.per_n1 = 1.0 / (p.w - 1.0);
-        p.flat = floor_of(t, args[4]);
+        p.freedom = p.w > 1 ? p.w - 1.0 : 1.0;
+        p.flat = flat_of(t, args[4]);
         pair_window(t, p, x, y, when, r0, plain);
         for (int s = 0; s < 2; s++)
             if (p.mask & 1 << s) flush(t, p.sinks[s]);

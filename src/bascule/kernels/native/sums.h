@@ -179,9 +179,9 @@ template <class E> struct Shape {
             const vl constant = m2 == 0.0;
             // too flat for a shape, though not constant to the bit
             const vd level = pick(has[h], c[h], behind[h]) + a1;
-            const vl flat = floor < 0.0
-                                ? m2 * all <= (ROUNDING * level) * (ROUNDING * level) * greater(splat(1.0), all - 1.0)
-                                : m2 <= splat(floor);
+            const vl flat = floor < 0.0 ? m2 * all <= (level * level * (ROUNDING * ROUNDING)) *
+                                                          greater(splat(1.0), all - 1.0)
+                                        : m2 <= splat(floor);
             const vd g = root(all * (all - 1.0)) / (all - 2.0) * (m3 / (m2 * root(m2)));
             const vd k = ((all * all - 1.0) * (m4 / (m2 * m2)) - 3.0 * (all - 1.0) * (all - 1.0)) /
                          ((all - 2.0) * (all - 3.0));
@@ -209,7 +209,7 @@ template <class E> static void run_shape(const Tile& t, const int32_t* args, int
             outs[entry[1]] = sink(t, entry + 2);
         }
         for (int lane = 0; lane < LANES; lane += W) {
-            Shape<E> g{outs, mask, floor_of(t, args[2]), x, lane, (vd*)t.scratch, {}, {}, {}, {}, {}, {}};
+            Shape<E> g{outs, mask, args[2] < 0 ? -1.0 : t.constants[args[2]].value, x, lane, (vd*)t.scratch, {}, {}, {}, {}, {}, {}};
             sweep(g, w, t.when - args[1], r0, t.rows);
         }
         for (int s = 0; s < 2; s++)
