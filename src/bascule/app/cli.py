@@ -114,7 +114,7 @@ def data_check(
     loaded = load(config, set_ or ())
     frame = read_source(loaded)
     with bar(console, "Health checks") as progress:
-        report = health.check(frame, loaded.timeframe, loaded.data.health, progress)
+        report = health.check(frame, loaded.bar, loaded.data.health, progress)
     console.print(health_table(report))
     if json_ is not None:
         files.write_json(json_, report.to_dict())
