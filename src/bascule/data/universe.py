@@ -30,9 +30,9 @@ _DAY = 86_400
 
 # fmt: off
 STABLE = frozenset({
-    "USDT", "USDC", "BUSD", "FDUSD", "TUSD", "USDP", "USDD", "DAI", "PAX", "GUSD", "UST", "USTC", "SUSD", "USDS",
-    "USDE", "PYUSD", "FRAX", "LUSD", "USD", "USD1", "XUSD", "BFUSD", "EUR", "EURI", "AEUR", "EURT", "GBP", "AUD",
-    "TRY", "BRL",
+    "USDT", "USDC", "BUSD", "FDUSD", "TUSD", "USDP", "USDD", "DAI", "PAX", "GUSD", "UST", "USTC", "SUSD",
+    "USDS", "USDE", "PYUSD", "FRAX", "LUSD", "USD", "USD1", "XUSD", "BFUSD", "EUR", "EURI", "AEUR", "EURT",
+    "GBP", "AUD", "TRY", "BRL",
 })
 # fmt: on
 """Base assets whose price is that of a national currency."""
