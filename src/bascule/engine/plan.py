@@ -51,7 +51,7 @@ class Step:
         family: which kernel.
         nodes: what it gives.
         operands: what it takes, each once, constants left out.
-        frees: values that no later step and no output needs.
+        frees: values that no later step needs; outputs are handed over as soon as they are there.
     """
 
     family: str
@@ -201,11 +201,12 @@ def _stage(outputs: tuple[Node, ...], stored: set[Node], expands: tuple[Node, ..
         operands = tuple(dict.fromkeys(c for c in below if not isinstance(c, Constant)))
         calls.append((name, tuple(nodes), operands))
     spans = _spans(calls, outputs)
-    last = {operand: index for index, (_, _, operands) in enumerate(calls) for operand in operands}
-    kept = set(outputs)
+    last: dict[Node, int] = {}
+    for index, (_, made, operands) in enumerate(calls):
+        last.update(dict.fromkeys((*made, *operands), index))
     steps = [
-        Step(name, nodes, operands, tuple(o for o in operands if last[o] == index and o not in kept))
-        for index, (name, nodes, operands) in enumerate(calls)
+        Step(name, made, operands, tuple(n for n in dict.fromkeys((*made, *operands)) if last[n] == index))
+        for index, (name, made, operands) in enumerate(calls)
     ]
     return Stage(outputs, tuple(steps), spans, expands)
 
