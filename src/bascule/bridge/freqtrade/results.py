@@ -143,13 +143,13 @@ def _marked(wallet: pd.Series, trades: pd.DataFrame, stats: dict[str, Any], data
         )
         # a candle without trade has no price of its own: the last known one holds
         price = candles.set_index("date")["open"].reindex(times, method="ffill").to_numpy()
-        for trade in group.itertuples():
-            first, last = times.searchsorted([trade.open_date, trade.close_date])
-            held = slice(first + 1, last)
-            side = -1.0 if trade.is_short else 1.0
-            value[last:] += trade.profit_abs
-            value[held] += side * trade.amount * (price[held] - trade.open_rate)
-            value[held] -= trade.fee_open * trade.amount * trade.open_rate
+        entered = times.searchsorted(pd.DatetimeIndex(group["open_date"])) + 1
+        left = times.searchsorted(pd.DatetimeIndex(group["close_date"]))
+        numbers = group[["amount", "open_rate", "fee_open", "profit_abs"]].to_numpy(np.float64)
+        sides = np.where(group["is_short"].to_numpy(np.bool_), -1.0, 1.0)
+        for first, last, side, (amount, rate, fee, profit) in zip(entered, left, sides, numbers, strict=True):
+            value[last:] += profit
+            value[first:last] += amount * (side * (price[first:last] - rate) - fee * rate)
     return pd.Series(value, times, name="equity")
 
 
