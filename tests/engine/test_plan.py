@@ -8,6 +8,7 @@ from bascule import engine
 from bascule.core import ExpressionError
 from bascule.engine.rewrite import rewritten
 from bascule.expr import parse
+from bascule.expr.elementwise import Abs
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,11 @@ def test_rewrites_keep_the_meaning_in_simpler_operators() -> None:
 def test_plans_of_nothing_or_nonsense_are_refused() -> None:
     with pytest.raises(ExpressionError, match="no expressions"):
         engine.compile([])
+    deep = parse("$close")
+    for _ in range(500):
+        deep = Abs(deep)
+    with pytest.raises(ExpressionError, match="501 levels"):
+        engine.compile([deep])
     with pytest.raises(ExpressionError, match="dialect"):
         engine.compile(["$close"], dialect="pandas")  # type: ignore[arg-type]
 
@@ -107,3 +113,7 @@ def test_texts_are_canonical_and_in_order() -> None:
     plan = engine.compile(["Div( $Close , $open )", "Delta($close,1)"])
     assert plan.texts == ("$close/$open", "Delta($close,1)")
     assert plan.fields == ("close", "open")
+
+
+def test_a_single_expression_needs_no_list() -> None:
+    assert engine.compile("Mean($close,5)") == engine.compile([parse("Mean($close,5)")])

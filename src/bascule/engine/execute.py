@@ -33,7 +33,7 @@ _NEVER = np.int64(1) << 40
 
 
 def evaluate(
-    plan: Plan | Sequence[str | Node],
+    plan: Plan | str | Node | Sequence[str | Node],
     panel: Panel,
     *,
     rows: int | None = None,
@@ -214,7 +214,9 @@ class _Block:
 
     def load(self, node: Node, start: int, stop: int) -> Cells:
         if isinstance(node, Field):
-            return self.masked(self._source.panel[node.name][start:stop], start)
+            # NumPy's logarithms and powers of strided arrays may differ in the last bit
+            values = np.ascontiguousarray(self._source.panel[node.name][start:stop])
+            return self.masked(values, start)
         return self._source.stored[node][start:stop]
 
     def column(self, instrument: str) -> int:

@@ -21,7 +21,7 @@ from typing import Literal
 from bascule.core import ExpressionError
 from bascule.engine.families import family, group
 from bascule.engine.rewrite import rewritten
-from bascule.expr import Constant, Field, Kind, Node, field_names, parse, walk
+from bascule.expr import MAX_DEPTH, Constant, Field, Kind, Node, field_names, parse, walk
 
 Dialect = Literal["bascule", "qlib"]
 
@@ -117,21 +117,27 @@ class Plan:
         return "\n".join(lines)
 
 
-def compile(expressions: Sequence[str | Node], *, dialect: Dialect = "bascule") -> Plan:
+def compile(expressions: str | Node | Sequence[str | Node], *, dialect: Dialect = "bascule") -> Plan:
     """Plan the evaluation of factor texts or nodes.
 
     Args:
-        expressions: at least one.
+        expressions: one or more.
         dialect: ``"bascule"`` or ``"qlib"``.
 
     Raises:
-        ExpressionError: a text is not of the language, or there is none.
+        ExpressionError: a text is not of the language, a node is nested too deep, or there is none.
     """
+    if isinstance(expressions, str | Node):
+        expressions = [expressions]
     if not expressions:
         raise ExpressionError("no expressions to plan", where="engine", remedy="give at least one")
     if dialect not in ("bascule", "qlib"):
         raise ExpressionError(f"unknown dialect {dialect!r}", where="engine", remedy="bascule or qlib")
     asked = tuple(parse(item) if isinstance(item, str) else item for item in expressions)
+    for node in asked:
+        if node.depth > MAX_DEPTH:
+            message = f"an expression is nested {node.depth} levels deep, more than {MAX_DEPTH}"
+            raise ExpressionError(message, where="engine", remedy="simplify it")
     known: dict[Node, Node] = {}
     nodes = tuple(rewritten(node, known) for node in asked)
     stages = _stages(nodes)
