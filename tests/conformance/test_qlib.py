@@ -292,3 +292,13 @@ def test_library_equals_qlib(tmp_path: Path, library: str, market: str) -> None:
     assert [problem for problem in problems if problem] == []
     # all but a few cells hold values, so that the comparison means something
     assert np.isfinite(both.qlib[:, 100:, :2][:, both.alive[100:, :2]]).mean() > 0.5
+
+
+def test_qlib_reads_canonical_text(tmp_path: Path) -> None:
+    panel = clean_panel()
+    write_provider(tmp_path / "provider", panel)
+    rows = [text.format(panel.instruments[0]) for row in ROWS.values() for text in row if "EMA" not in text]
+    texts = rows + [factor.text for factor in factors.library("alpha158")]
+    canonical = [str(parse(text)) for text in texts]
+    asked, read = (qlib_features(tmp_path / "provider", panel, t) for t in (texts, canonical))
+    np.testing.assert_array_equal(asked, read)
