@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bascule.core import DataError, UniverseError
@@ -168,6 +168,7 @@ def test_wrong_market_and_timeframe(tmp_path: Path, spot: tuple[Store, pd.DataFr
         to_freqtrade(store, "1d", tmp_path, market="futures")
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=0), min_size=1))
 def test_decimals_are_short_and_exact(values: list[float]) -> None:
     narrow = np.array(values, np.float32)

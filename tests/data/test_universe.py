@@ -69,7 +69,7 @@ def test_the_rules_read_plainly(panel: Panel, choice: dict[str, object]) -> None
     np.testing.assert_array_equal(membership(panel, s), plain(panel, s))
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     start=st.integers(0, 800),
     rows=st.integers(1, 300),
@@ -102,7 +102,7 @@ def test_the_lookback_is_not_longer_than_needed() -> None:
     np.testing.assert_array_equal(membership(days.rows(t - need, t + 1), s)[-1], whole[t])
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(cut=st.integers(30, 1_050))
 def test_appended_rows_change_nothing_earlier(panel: Panel, cut: int) -> None:
     s = UniverseSettings(top=3, volume_days=4, min_age_days=0)
