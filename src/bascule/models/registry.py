@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,8 +89,20 @@ def _lightgbm_defaults(samples: int) -> dict[str, Any]:
     }
 
 
-def _lightgbm_build(params: Mapping[str, Any], seed: int, threads: int) -> Any:
+def _lightgbm() -> Any:
+    """Import LightGBM so that its threads sleep while they wait, unless the user chose otherwise.
+
+    OpenMP's default is to spin. On two cores with a load of nine, one fold of 158 features took 260 s and 57
+    CPU-seconds spinning, 35 s and 11 CPU-seconds sleeping. OpenMP reads the variable when it is loaded.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import lightgbm
+
+    return lightgbm
+
+
+def _lightgbm_build(params: Mapping[str, Any], seed: int, threads: int) -> Any:
+    lightgbm = _lightgbm()
     from qlib.contrib.model.gbdt import LGBModel
 
     # LightGBM prints to stdout unless given a logger
@@ -105,8 +118,7 @@ def _lightgbm_save(model: Any, folder: Path) -> str:
 
 
 def _lightgbm_load(path: Path) -> Predict:
-    import lightgbm
-
+    lightgbm = _lightgbm()
     try:
         booster = lightgbm.Booster(model_file=str(path))
     except lightgbm.basic.LightGBMError as error:

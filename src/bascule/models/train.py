@@ -228,10 +228,10 @@ def _standard(samples: Samples) -> Samples:
 def _fit(task: _Task, chosen: Kind, params: Mapping[str, Any], train: Samples, valid: Samples) -> Any:
     # on import qlib prints which optional models are missing
     with contextlib.redirect_stdout(io.StringIO()):
+        model = chosen.build(params, task.seed, task.settings.threads)
         from bascule.models.dataset import ArrayDataset
         from bascule.models.recording import recording
 
-        model = chosen.build(params, task.seed, task.settings.threads)
     dataset = ArrayDataset(task.panel, task.names, {"train": train, "valid": valid})
     with recording():
         model.fit(dataset)
