@@ -113,6 +113,7 @@ def train_walk_forward(
         ConfigError: ``folder`` holds a fold of other data or settings.
     """
     chosen = kind(settings.kind)
+    chosen.check(settings.params)
     if values.ndim != 3 or values.shape[1:] != panel.shape or label.shape != panel.shape:
         raise DataError(
             f"values {list(values.shape)} and label {list(label.shape)} do not fit panel {list(panel.shape)}",
