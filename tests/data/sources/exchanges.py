@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.data.sources.server import Query, Route, Status
+from tests.data.sources.server import FakeTime, Query, Route, Status
 
 HOUR = 3_600_000
 Rows = list[list[Any]]
@@ -46,15 +46,20 @@ class Market:
     """What all dialects serve.
 
     Attributes:
-        now: present in milliseconds, as the server believes.
+        now: present in milliseconds, as the server believes: the test's clock plus `skew_ms`.
         listed: first candle.
         mangle: applied to each page before it leaves, to inject disorder.
     """
 
-    def __init__(self, now: str, *, listed: str = "2023-12-01") -> None:
-        self.now = stamp(now)
+    def __init__(self, time: FakeTime, *, listed: str = "2023-12-01", skew_ms: int = 0) -> None:
+        self.time = time
+        self.skew_ms = skew_ms
         self.listed = stamp(listed)
         self.mangle: Mangle = lambda rows: rows
+
+    @property
+    def now(self) -> int:
+        return int(self.time.clock().astype("datetime64[ms]").astype(np.int64)) + self.skew_ms
 
     def stamps(self, step: int, lo: int, hi: int, *, offset: int = 0) -> list[int]:
         """Multiples of ``step`` in ``[lo, hi]`` that lie in the market's life, oldest first."""

@@ -20,6 +20,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -154,11 +155,11 @@ class BinanceArchive(ChunkedSource):
     def _pull(self, chunk: Chunk, note: Note) -> pd.DataFrame:
         path = self._path(chunk)
         names = ["time", *(f.name for f in self.spec.fields)]
-        body = self._http.body(path, missing_ok=True)
+        told = self._http.found(f"{path}.CHECKSUM", _digest)
+        body = None if told is None else self._http.found(path, lambda body: _verified(body, told))
         if body is None:
             note(f"not in the archive: {path}")
             return stamped([], names, chunk.instrument)
-        self._verify(path, body)
         return stamped(self._rows(path, body), names, chunk.instrument)
 
     def _path(self, chunk: Chunk) -> str:
@@ -179,22 +180,6 @@ class BinanceArchive(ChunkedSource):
         kind = "daily" if daily else "monthly"
         return f"/data/{market}/{kind}/{settings.data_set}/{folder}/{symbol.symbol}-{label}-{date}.zip"
 
-    def _verify(self, path: str, body: bytes) -> None:
-        """Compare with the checksum file.
-
-        Raises:
-            DataError: there is none, or it names another digest.
-        """
-        text = self._http.body(f"{path}.CHECKSUM", missing_ok=True)
-        told = text.split()[0].decode("ascii", "replace").lower() if text and text.split() else "none"
-        found = hashlib.sha256(body).hexdigest()
-        if told != found:
-            raise DataError(
-                f"the checksum is {found}, the archive says {told}",
-                where=f"{self.spec.name} {path}",
-                remedy="fetch again; if it stays, the archive is damaged or changed on the way",
-            )
-
     def _rows(self, path: str, body: bytes) -> list[list[Any]]:
         """The fields of each line; a header line is passed over."""
         try:
@@ -211,6 +196,22 @@ class BinanceArchive(ChunkedSource):
                 where=f"{self.spec.name} {path}",
                 remedy="the archive changed its format; report it",
             ) from error
+
+
+def _digest(text: bytes) -> str:
+    """The digest that a checksum file names: ``<64 hex digits>  <file name>``."""
+    words = text.decode("ascii").lower().split()
+    if not words or not re.fullmatch(r"[0-9a-f]{64}", words[0]):
+        raise ValueError("not a checksum file")
+    return words[0]
+
+
+def _verified(body: bytes, told: str) -> bytes:
+    """The same bytes. A wrong digest counts as a broken download, to be repeated."""
+    found = hashlib.sha256(body).hexdigest()
+    if found != told:
+        raise ValueError(f"its checksum is {found}, the archive says {told}")
+    return body
 
 
 def _days(start: np.datetime64, end: np.datetime64) -> Iterator[tuple[np.datetime64, np.datetime64]]:

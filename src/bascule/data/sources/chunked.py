@@ -168,12 +168,19 @@ class ChunkedSource(ABC):
                 asked = self._context.clock()
                 rows = typed(self._pull(chunk, note), self._spec)
                 # judged by the time of asking: what became final during the request may not be in the reply
-                settled = chunk.end + self._spec.period + self._spec.lag <= min(asked, self._present())
+                settled = self._over(chunk.end) + self._spec.lag <= min(asked, self._present())
                 if journal and settled:
                     journal.put(key, rows)
             pulled.append(rows)
         progress(len(chunks), len(chunks), self._spec.name)
         return pulled, reused
+
+    def _over(self, end: np.datetime64) -> np.datetime64:
+        """When the last period that begins before ``end`` is over; periods lie on the grid of 1970."""
+        period = int(self._spec.period / np.timedelta64(1, "ns"))
+        if not period:
+            return end
+        return np.datetime64(-(-int(end.astype(np.int64)) // period) * period, "ns")
 
     def _key(self, chunk: Chunk) -> str:
         name = re.sub(r"[^A-Za-z0-9.]+", "-", self._spec.name)

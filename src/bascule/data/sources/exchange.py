@@ -7,7 +7,7 @@ kind                  fields                                        venues
                       trades and taker buy volume
 ``mark``              mark price OHLC                               perpetuals of binance, bybit, okx
 ``funding``           funding rate                                  perpetuals of binance, bybit, okx
-``open_interest``     open interest in coins, and in USD where told     perpetuals of binance (30 d), bybit, okx
+``open_interest``     open interest in coins, and USD if told       perpetuals of binance (30 d), bybit, okx
 ``long_short``        accounts long / accounts short                perpetuals of binance (30 d), bybit, okx
 ====================  ============================================  =======================================
 

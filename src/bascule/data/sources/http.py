@@ -93,23 +93,24 @@ class HttpClient:
             DataError: refused (4xx); unreachable, or still not decodable, after all retries.
         """
 
+        return self._decoded(path, query, lambda body: decode(body or b""), missing_ok=False)
+
+    def found(self, path: str, decode: Callable[[bytes], T]) -> T | None:
+        """As `decoded`, but None where the server has no such path (404)."""
+        return self._decoded(path, None, lambda body: None if body is None else decode(body), missing_ok=True)
+
+    def _decoded(
+        self, path: str, query: Query | None, decode: Callable[[bytes | None], T], *, missing_ok: bool
+    ) -> T:
         def work() -> T:
-            body = self._get(path, query, missing_ok=False)
+            body = self._get(path, query, missing_ok=missing_ok)
             try:
-                return decode(body or b"")
+                return decode(body)
             except ValueError as error:
                 # cut short by a proxy or a dying server more often than wrong for good
                 raise TransientError(f"the reply cannot be decoded ({excerpt(str(error))})") from error
 
         return self._retry.run(work, where=self._place(path))
-
-    def body(self, path: str, query: Query | None = None, *, missing_ok: bool = False) -> bytes | None:
-        """The body of the reply; None for a 404 where ``missing_ok``.
-
-        Raises:
-            DataError: refused (4xx), or unreachable after all retries.
-        """
-        return self._retry.run(lambda: self._get(path, query, missing_ok=missing_ok), where=self._place(path))
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""

@@ -178,7 +178,7 @@ class LiquidationRecorder:
         first = min([s for s, _ in buffer.spans] + [e.received for e in buffer.events])
         stamp = str(first.astype("datetime64[ms]")).replace(":", "").replace("-", "")
         day = self._settings.folder / self._settings.venue / str(first.astype("datetime64[D]"))
-        _write(day / f"part-{stamp}-{uuid.uuid4().hex[:8]}.parquet", buffer.events, buffer.spans)
+        write_part(day / f"part-{stamp}-{uuid.uuid4().hex[:8]}.parquet", buffer.events, buffer.spans)
         self.events += len(buffer.events)
 
 
@@ -194,14 +194,17 @@ def compact(folder: Path, venue: str, today: np.datetime64) -> int:
             continue
         events, spans = _read([*parts, *day.glob(_WHOLE)])
         rows = [Event(*row) for row in events.itertuples(index=False, name=None)]
-        _write(day / _WHOLE, rows, spans)
+        write_part(day / _WHOLE, rows, spans)
         for part in parts:
             part.unlink()
         count += len(parts)
     return count
 
 
-def _write(path: Path, events: Sequence[Event], spans: Sequence[tuple[np.datetime64, np.datetime64]]) -> None:
+def write_part(
+    path: Path, events: Sequence[Event], spans: Sequence[tuple[np.datetime64, np.datetime64]]
+) -> None:
+    """Write one part: events (times UTC), and the spans in which the connection stood."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -3,8 +3,8 @@
 ccxt knows the paths, the parameters and the dialects. Three of its habits are changed here, each by a method
 that ccxt lets subclasses override:
 
-* a reply that is not whole JSON is handed on as text and fails later, somewhere else: ``on_rest_response``
-  refuses it, so that it is asked for again;
+* a reply that is not whole JSON is handed on as text, and one of another shape is taken for "no rows":
+  ``on_rest_response`` has the first asked for again and refuses the second;
 * candles are cut to six numbers: ``parse_ohlcv`` keeps quote volume, trades and taker volume as well, and
   volume in coins where a venue counts contracts;
 * the time is the machine's: ``milliseconds`` asks the context.
@@ -23,7 +23,7 @@ from pydantic import Field
 from bascule.core import DataError, Instrument
 from bascule.data.sources.context import Context
 from bascule.data.sources.http import HttpSettings, excerpt
-from bascule.data.sources.retry import Retry, TransientError, http_date, retry_after
+from bascule.data.sources.retry import RETRYABLE_STATUS, Retry, TransientError, http_date, retry_after
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,8 +102,8 @@ class VenueClient:
             exchange = _build(self.settings, self._context)
             self._call(exchange, exchange.load_markets, "markets")
             if exchange.has.get("fetchTime"):
-                served = self._call(exchange, exchange.fetch_time, "time")
-                self.skew_seconds = served / 1_000 - float(self._now_ms()) / 1_000
+                served = self._call(exchange, lambda: int(exchange.fetch_time()), "time")
+                self.skew_seconds = (served - milliseconds(self._context.clock())) / 1_000
             else:
                 self.skew_seconds = exchange.skew_seconds
             self._exchange = exchange
@@ -144,9 +144,6 @@ class VenueClient:
         if self._exchange is not None:
             self._exchange.session.close()
 
-    def _now_ms(self) -> int:
-        return int(self._context.clock().astype("datetime64[ms]").astype(np.int64))
-
     def _place(self, what: str, path: str = "") -> str:
         return f"{self.settings.venue}.{self.settings.market} {path or what}"
 
@@ -154,12 +151,14 @@ class VenueClient:
         import ccxt
 
         def attempt() -> T:
-            exchange.reply = None
+            exchange.reply, exchange.status = None, 0
             try:
                 return work()
             except ccxt.NetworkError as error:
                 raise TransientError(_short(error), self._asked_wait(exchange)) from error
             except ccxt.BaseError as error:
+                if exchange.status in RETRYABLE_STATUS:
+                    raise TransientError(_short(error), self._asked_wait(exchange)) from error
                 raise DataError(
                     _short(error),
                     where=self._place(what, _path(exchange)),
@@ -194,10 +193,11 @@ def _build(settings: VenueSettings, context: Context) -> Any:
 
     class Checked(getattr(ccxt, settings.venue)):  # type: ignore[misc]
         reply: Any = None
+        status: int = 0
         skew_seconds: float | None = None
 
         def milliseconds(self) -> int:
-            return int(context.clock().astype("datetime64[ms]").astype(np.int64))
+            return milliseconds(context.clock())
 
         def on_rest_response(
             self,
@@ -210,15 +210,17 @@ def _build(settings: VenueSettings, context: Context) -> Any:
             request_headers: Any,
             request_body: Any,
         ) -> str:
-            self.reply = response_headers
+            self.reply, self.status = response_headers, code
             served = http_date(response_headers.get("Date"))
             if served is not None:
                 self.skew_seconds = float((served - context.clock()) / np.timedelta64(1, "s"))
             if 200 <= code < 300:
                 try:
-                    json.loads(response_body)
+                    decoded = json.loads(response_body)
                 except ValueError as error:
                     raise ccxt.NetworkError(f"{self.id} {urlsplit(url).path} is not JSON: {error}") from error
+                if not _well_formed(settings.venue, decoded):
+                    raise ccxt.BadResponse(f"not a reply of this exchange: {excerpt(response_body)}")
             return response_body.strip()
 
         def parse_ohlcv(self, ohlcv: Any, market: Any = None) -> list[Any]:
@@ -248,6 +250,21 @@ def _build(settings: VenueSettings, context: Context) -> Any:
     if settings.base_url:
         exchange.urls["api"] = _rebased(exchange.urls["api"], settings.base_url.rstrip("/"))
     return exchange
+
+
+def _well_formed(venue: Venue, body: Any) -> bool:
+    """True for what the venue sends, errors too. ccxt reads any other object as "no rows", without a word."""
+    if isinstance(body, list):
+        return venue in ("binance", "upbit")
+    if not isinstance(body, dict):
+        return False
+    marks = {
+        "binance": ({"symbols"}, {"serverTime"}, {"code", "msg"}),
+        "bybit": ({"retCode", "result"},),
+        "okx": ({"code", "data"},),
+        "upbit": ({"error"},),
+    }
+    return any(keys <= body.keys() for keys in marks[venue])
 
 
 def _rebased(urls: Any, base: str) -> Any:
