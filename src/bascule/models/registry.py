@@ -112,8 +112,6 @@ _LIGHTGBM = frozenset(
         "min_data_in_bin",
         "path_smooth",
         "extra_trees",
-        "linear_tree",
-        "linear_lambda",
         "monotone_constraints",
         "interaction_constraints",
     ]
