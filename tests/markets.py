@@ -53,3 +53,18 @@ def random_panel(
     first = np.argmax(~absent, axis=0)
     names = tuple(f"C{n:03d}_USDT" for n in range(width))
     return Panel(step, time, names, fields, time[first])
+
+
+def real_panel(start: str, end: str) -> Panel:
+    """Prepared hourly spot candles of ``[start, end)``, or skip the test where the data is not at hand."""
+    import pandas as pd
+
+    from bascule.core import Instrument
+    from bascule.data.prepare import prepare
+    from tests.realdata import panel_path
+
+    window = [("date", ">=", pd.Timestamp(start, tz="UTC")), ("date", "<", pd.Timestamp(end, tz="UTC"))]
+    frame = pd.read_parquet(panel_path("panel_1h"), filters=window).rename(columns={"date": "time"})
+    symbols = frame.pop("symbol").astype(str)
+    frame["instrument"] = symbols.map({s: Instrument.parse(s).id for s in symbols.unique()})
+    return prepare(Panel.from_long(frame, Timeframe.parse("1h")))

@@ -87,7 +87,7 @@ def spot(panel: Panel, clock: Clock) -> Iterator[ReplayExchange]:
 
 @pytest.fixture(scope="module")
 def futures(clock: Clock) -> Iterator[ReplayExchange]:
-    with ReplayExchange(market(settle=True), clock=clock, market="futures") as exchange:
+    with ReplayExchange(market(futures=True), clock=clock, market="futures") as exchange:
         yield exchange
 
 
@@ -220,7 +220,7 @@ def test_ccxt_understands_the_errors(spot: ReplayExchange) -> None:
 
 
 def test_ccxt_reads_futures(futures: ReplayExchange) -> None:
-    panel = market(settle=True)
+    panel = market(futures=True)
     with client(futures, "futures") as api:
         markets = api.load_markets()
         btc = markets["BTC/USDT:USDT"]
@@ -245,7 +245,7 @@ def test_ccxt_reads_futures(futures: ReplayExchange) -> None:
 
 
 def test_funding_and_open_interest_of_the_panel_are_served() -> None:
-    plain = market(72, settle=True)
+    plain = market(72, futures=True)
     rates = np.full(plain.shape, np.nan, np.float32)
     rates[::8] = np.float32(-0.000217)
     interest = np.full(plain.shape, np.float32(1_000.5))

@@ -82,8 +82,16 @@ def test_wrong_timeframe() -> None:
     report = check(make(timeframe="4h"), HOUR)
     assert {issue.name for issue in report.errors} == {"timeframe"}
     assert "14400 s apart, not 3600 s" in report.errors[0].example
-    # a frame of candles too short is off the grid as well
-    assert {i.name for i in check(make(timeframe="15m"), HOUR).errors} == {"timeframe", "off_grid"}
+    # candles too short are off the grid
+    assert {i.name for i in check(make(timeframe="15m"), HOUR).errors} == {"off_grid"}
+
+
+def test_a_rarely_traded_coin_has_gaps_but_the_right_timeframe() -> None:
+    frame = make(bars=200)
+    kept = np.random.default_rng(0).random(len(frame)) < 0.2
+    report = look(frame[kept])
+    assert not report.errors
+    assert report.count("gaps") > 50
 
 
 def test_gaps_count_runs_and_candles() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bascule.core import DataError, Panel, Timeframe
@@ -60,6 +60,7 @@ def test_preparing_twice_changes_nothing() -> None:
     assert prepare(once).fingerprint() == once.fingerprint()
 
 
+@settings(max_examples=40, deadline=None)
 @given(cut=st.integers(1, 49), seed=st.integers(0, 5))
 def test_rows_depend_on_themselves_only(cut: int, seed: int) -> None:
     panel = raw(seed=seed)

@@ -316,6 +316,10 @@ def test_the_linear_kind_learns_from_ranked_features(case: Case, tmp_path: Path)
 def test_what_does_not_fit_is_one_clear_error(case: Case, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown kind"):
         case.train(tmp_path / "a", settings=ModelSettings(kind="LGBModle"))
+    wrong = ModelSettings(params={"num_leafs": 5})
+    with pytest.raises(ConfigError, match="no parameter 'num_leafs'") as caught:
+        case.train(tmp_path / "p", settings=wrong)
+    assert caught.value.remedy == "did you mean 'num_leaves'?"
     with pytest.raises(DataError, match="do not fit"):
         case.train(tmp_path / "b", label=case.label[:-1])
     with pytest.raises(DataError, match="min_samples is 100000"):

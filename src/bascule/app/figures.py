@@ -246,3 +246,30 @@ def importance(names: Sequence[str], shares: Sequence[float]) -> Any:
     figure.add_trace(go.Bar(y=list(names)[::-1], x=list(shares)[::-1], orientation="h", marker_color=ALPHA))
     figure.update_xaxes(title="share of gain", tickformat=".1%")
     return figure
+
+
+def windows(spans: Sequence[Mapping[str, str]]) -> Any:
+    """Train, valid and test windows of each fold (keys ``fold, part, start, end``), as bars over time."""
+    import plotly.graph_objects as go
+
+    figure = _figure(height=max(260, 9 * len({span["fold"] for span in spans}) + 90), hovermode="closest")
+    for part, color in (("train", "#8a94a6"), ("valid", RISK), ("test", ALPHA)):
+        chosen = [span for span in spans if span["part"] == part]
+        starts = pd.to_datetime([span["start"] for span in chosen])
+        lengths = pd.to_datetime([span["end"] for span in chosen]) - starts
+        figure.add_trace(
+            go.Bar(
+                y=[span["fold"] for span in chosen],
+                base=starts.strftime("%Y-%m-%d"),
+                x=lengths / pd.Timedelta("1ms"),
+                orientation="h",
+                marker_color=color,
+                name=part,
+                hovertext=[f"{span['start']} – {span['end']}" for span in chosen],
+                hovertemplate="%{y}: %{hovertext}<extra>" + part + "</extra>",
+            )
+        )
+    figure.update_layout(barmode="overlay", bargap=0.3)
+    figure.update_xaxes(type="date")
+    figure.update_yaxes(type="category", autorange="reversed", nticks=12, showgrid=False)
+    return figure

@@ -13,6 +13,7 @@ from bascule.data.issues import HealthSettings, Issue, Severity
 from bascule.data.rows import OHLC, OHLCV, BoolArray, Int64Array, Rows, stamp
 
 Float64Array = NDArray[np.float64]
+_ENOUGH = 8  # distances from which the timeframe can be told
 
 
 @dataclass(frozen=True)
@@ -88,22 +89,23 @@ def _off_grid(view: View) -> Iterator[Issue]:
 
 
 def _timeframe(view: View) -> Iterator[Issue]:
-    """The usual distance of an instrument's candles must be the timeframe."""
+    """Longer candles than said: all of an instrument's distances are multiples of more than one timeframe.
+
+    Not their median: a coin that is rarely traded has holes everywhere, but on the right grid.
+    """
     bounds = view.rows.bounds
-    wrong = []
-    usual: dict[int, float] = {}
+    common: dict[int, int] = {}
     for code in range(len(view.rows.ids)):
         start, stop = int(bounds[code]), int(bounds[code + 1])
         steps = view.step[start : max(start, stop - 1)]
         steps = steps[steps > 0]
-        if len(steps) >= 3 and float(np.median(steps)) != _ns(view.timeframe):
-            usual[start] = float(np.median(steps)) / 1e9
-            wrong.append(start)
+        if len(steps) >= _ENOUGH and int(np.gcd.reduce(steps)) > _ns(view.timeframe):
+            common[start] = int(np.gcd.reduce(steps))
     yield from view.issues(
         "timeframe",
         Severity.ERROR,
-        np.array(wrong, np.int64),
-        lambda i: f"candles are usually {usual[i]:g} s apart, not {view.timeframe.seconds} s",
+        np.array(list(common), np.int64),
+        lambda i: f"candles are {common[i] / 1e9:g} s apart, not {view.timeframe.seconds} s",
     )
 
 

@@ -82,8 +82,9 @@ def _range_position(bars: Bars, t: int) -> Float64Array:
 
 
 def _price_volume(bars: Bars, t: int) -> Float64Array:
-    x = bars.close[t - 23 : t + 1]
-    y = bars.volume[t - 23 : t + 1]
+    # of returns, not prices: qlib's Corr gives NaN for prices whose deviation is below 2e-5
+    x = bars.close[t - 23 : t + 1] / bars.close[t - 24 : t]
+    y = np.log(bars.volume[t - 23 : t + 1])
     x = x - x.mean(axis=0)
     y = y - y.mean(axis=0)
     correlation: Float64Array = (x * y).sum(axis=0) / np.sqrt((x * x).sum(axis=0) * (y * y).sum(axis=0))
@@ -116,19 +117,19 @@ PLANTED: tuple[PlantedAlpha, ...] = (
         "($close-Min($low,168))/(Max($high,168)-Min($low,168))",
         sign=+1,
         horizon=24,
-        ic=0.07,
+        ic=0.05,
         window=168,
         persistence=0.89,
         value=_range_position,
     ),
     PlantedAlpha(
         "price_volume",
-        "Corr($close,$volume,24)",
-        sign=-1,
+        "Corr($close/Ref($close,1),Log($volume),24)",
+        sign=+1,
         horizon=12,
         ic=0.04,
-        window=24,
-        persistence=0.755,
+        window=25,
+        persistence=0.775,
         value=_price_volume,
     ),
 )

@@ -21,7 +21,7 @@ from typing import Literal
 from bascule.core import ExpressionError
 from bascule.engine.families import family, group
 from bascule.engine.rewrite import rewritten
-from bascule.expr import Constant, Field, Kind, Node, field_names, parse, walk
+from bascule.expr import MAX_DEPTH, Constant, Field, Kind, Node, field_names, parse, walk
 
 Dialect = Literal["bascule", "qlib"]
 
@@ -51,7 +51,7 @@ class Step:
         family: which kernel.
         nodes: what it gives.
         operands: what it takes, each once, constants left out.
-        frees: values that no later step and no output needs.
+        frees: values that no later step needs; outputs are handed over as soon as they are there.
     """
 
     family: str
@@ -117,21 +117,27 @@ class Plan:
         return "\n".join(lines)
 
 
-def compile(expressions: Sequence[str | Node], *, dialect: Dialect = "bascule") -> Plan:
+def compile(expressions: str | Node | Sequence[str | Node], *, dialect: Dialect = "bascule") -> Plan:
     """Plan the evaluation of factor texts or nodes.
 
     Args:
-        expressions: at least one.
+        expressions: one or more.
         dialect: ``"bascule"`` or ``"qlib"``.
 
     Raises:
-        ExpressionError: a text is not of the language, or there is none.
+        ExpressionError: a text is not of the language, a node is nested too deep, or there is none.
     """
+    if isinstance(expressions, str | Node):
+        expressions = [expressions]
     if not expressions:
         raise ExpressionError("no expressions to plan", where="engine", remedy="give at least one")
     if dialect not in ("bascule", "qlib"):
         raise ExpressionError(f"unknown dialect {dialect!r}", where="engine", remedy="bascule or qlib")
     asked = tuple(parse(item) if isinstance(item, str) else item for item in expressions)
+    for node in asked:
+        if node.depth > MAX_DEPTH:
+            message = f"an expression is nested {node.depth} levels deep, more than {MAX_DEPTH}"
+            raise ExpressionError(message, where="engine", remedy="simplify it")
     known: dict[Node, Node] = {}
     nodes = tuple(rewritten(node, known) for node in asked)
     stages = _stages(nodes)
@@ -201,11 +207,12 @@ def _stage(outputs: tuple[Node, ...], stored: set[Node], expands: tuple[Node, ..
         operands = tuple(dict.fromkeys(c for c in below if not isinstance(c, Constant)))
         calls.append((name, tuple(nodes), operands))
     spans = _spans(calls, outputs)
-    last = {operand: index for index, (_, _, operands) in enumerate(calls) for operand in operands}
-    kept = set(outputs)
+    last: dict[Node, int] = {}
+    for index, (_, made, operands) in enumerate(calls):
+        last.update(dict.fromkeys((*made, *operands), index))
     steps = [
-        Step(name, nodes, operands, tuple(o for o in operands if last[o] == index and o not in kept))
-        for index, (name, nodes, operands) in enumerate(calls)
+        Step(name, made, operands, tuple(n for n in dict.fromkeys((*made, *operands)) if last[n] == index))
+        for index, (name, made, operands) in enumerate(calls)
     ]
     return Stage(outputs, tuple(steps), spans, expands)
 

@@ -37,6 +37,7 @@ class Block(Protocol):
     """What a kernel may ask of the executor while one block of rows is computed."""
 
     dialect: Dialect
+    width: int
 
     def rows(self, node: Node) -> tuple[int, int]:
         """First and past-the-last row for which ``node`` is needed."""
@@ -75,6 +76,9 @@ Kernel = Callable[[Step, Block], Values]
 
 def run(step: Step, block: Block) -> Values:
     """The values of one step."""
+    start, stop = block.rows(step.nodes[0])
+    if start == stop:  # a shift asks for rows before the panel's first only
+        return {node: np.empty((0, block.width), _DTYPES[node.type]) for node in step.nodes}
     return KERNELS[step.family](step, block)
 
 

@@ -113,6 +113,7 @@ def train_walk_forward(
         ConfigError: ``folder`` holds a fold of other data or settings.
     """
     chosen = kind(settings.kind)
+    chosen.check(settings.params)
     if values.ndim != 3 or values.shape[1:] != panel.shape or label.shape != panel.shape:
         raise DataError(
             f"values {list(values.shape)} and label {list(label.shape)} do not fit panel {list(panel.shape)}",
@@ -228,10 +229,10 @@ def _standard(samples: Samples) -> Samples:
 def _fit(task: _Task, chosen: Kind, params: Mapping[str, Any], train: Samples, valid: Samples) -> Any:
     # on import qlib prints which optional models are missing
     with contextlib.redirect_stdout(io.StringIO()):
+        model = chosen.build(params, task.seed, task.settings.threads)
         from bascule.models.dataset import ArrayDataset
         from bascule.models.recording import recording
 
-        model = chosen.build(params, task.seed, task.settings.threads)
     dataset = ArrayDataset(task.panel, task.names, {"train": train, "valid": valid})
     with recording():
         model.fit(dataset)

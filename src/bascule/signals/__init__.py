@@ -12,10 +12,10 @@
 """
 
 from bascule.signals.bundle import Bundle, write_bundle
-from bascule.signals.compute import features, finish, lookback, unavailable_live
+from bascule.signals.compute import features, finish, lookback, unavailable_live, with_members
 from bascule.signals.frame import SignalFrame
 from bascule.signals.manifest import ModelWindow, Span
-from bascule.signals.spec import FactorText, RuleSettings, SignalSpec, StopSettings
+from bascule.signals.spec import FactorText, RuleSettings, SignalSettings, SignalSpec
 
 __all__ = [
     "Bundle",
@@ -23,12 +23,13 @@ __all__ = [
     "ModelWindow",
     "RuleSettings",
     "SignalFrame",
+    "SignalSettings",
     "SignalSpec",
     "Span",
-    "StopSettings",
     "features",
     "finish",
     "lookback",
     "unavailable_live",
+    "with_members",
     "write_bundle",
 ]

@@ -172,6 +172,8 @@ class Bundle:
                 not give.
         """
         window = self._fit(panel)
+        if len(window.time) <= self.lookback:
+            return SignalFrame.nothing(window.timeframe, self.instruments)
         values = compute.features(window, self.spec)
         raw, ids = self.predict(values, window.time)
         return compute.finish(window, raw, self.spec, model_id=ids).rows(self.lookback, None)

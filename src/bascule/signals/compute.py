@@ -16,10 +16,11 @@ from bascule.core import ConfigError, Panel, Progress, silent
 from bascule.core.panel import FloatArray
 from bascule.evaluate.rows import row_ranks, row_sums
 from bascule.signals.frame import SignalFrame
-from bascule.signals.spec import SignalSpec, StopSettings
+from bascule.signals.spec import SignalSpec
 
 if TYPE_CHECKING:
     from bascule.engine import Plan
+    from bascule.risk import RiskScores
 
 # what can be read from an exchange's candles, and what `data.prepare` derives from them
 LIVE_FIELDS = frozenset({"open", "high", "low", "close", "volume", "vwap"})
@@ -137,7 +138,7 @@ def finish(
         expected_return=expected_return(alpha, scores.volatility, spec),
         risk_score=scores.score,
         target_weight=portfolio.target_weights(ranks, scores, inside, spec.portfolio),
-        stop_distance=stop_distance(scores.volatility, scores.score, spec.stop, _years(spec)),
+        stop_distance=stop_distance(scores, spec),
         portfolio_risk=scores.portfolio,
         regime=scores.regime,
         model_id=model_id,
@@ -178,18 +179,21 @@ def expected_return(alpha: FloatArray, volatility: FloatArray, spec: SignalSpec)
     centred = np.where(known, filled - row_sums(filled)[:, None] / count, 0)
     deviation = np.sqrt(row_sums(centred**2)[:, None] / count)
     score = np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > 0)
-    result = (spec.skill * volatility * np.sqrt(_years(spec)) * score).astype(np.float32)
+    result: FloatArray = (spec.skill * volatility * np.sqrt(_years(spec)) * score).astype(np.float32)
     result[~known] = np.nan
     return result
 
 
-def stop_distance(
-    volatility: FloatArray, score: FloatArray, settings: StopSettings, years: float
-) -> FloatArray:
-    """`StopSettings`' formula ``[T, N]``; ``years`` is the horizon."""
-    multiple = settings.calm + (settings.stressed - settings.calm) * score
-    distance = multiple * volatility * np.float32(np.sqrt(years))
-    return np.clip(distance, settings.floor, settings.cap).astype(np.float32)
+def stop_distance(scores: RiskScores, spec: SignalSpec) -> FloatArray:
+    """Stop distance over the horizon (`risk.stop_distance`), narrower at high risk scores ``[T, N]``.
+
+    An unknown score counts as the worst; the distance is never below ``risk.stop_min``.
+    """
+    from bascule import risk
+
+    widest = risk.stop_distance(scores.volatility, spec.risk, spec.bar, spec.horizon)
+    score = np.where(np.isfinite(scores.score), scores.score, 1)
+    return np.maximum(widest * (1 - spec.stop_tightening * score), spec.risk.stop_min).astype(np.float32)
 
 
 def _years(spec: SignalSpec) -> float:

@@ -76,6 +76,20 @@ class SignalFrame:
         }
         return replace(self, **arrays)
 
+    @classmethod
+    def nothing(cls, timeframe: Timeframe, instruments: tuple[str, ...]) -> SignalFrame:
+        """A frame without rows."""
+        none = np.empty((0, len(instruments)), np.float32)
+        return cls(
+            timeframe,
+            np.empty(0, "datetime64[ns]"),
+            instruments,
+            **dict.fromkeys(BY_INSTRUMENT, none),
+            portfolio_risk=np.empty(0, np.float32),
+            regime=np.empty(0, np.int8),
+            model_id=np.empty(0, np.str_),
+        )
+
     @property
     def covered(self) -> NDArray[np.bool_]:
         """True in rows that a model stands behind ``[T]``."""
@@ -120,7 +134,7 @@ class SignalFrame:
         )
         axis = timeframe.axis(stamps.min(), stamps.max())
         t, off = np.divmod((stamps - axis[0]).astype(np.int64), timeframe.delta.astype(np.int64))
-        n = pd.Index(instruments).get_indexer(table["instrument"].astype(str))
+        n = pd.Index(instruments).get_indexer(pd.Index(table["instrument"].astype(str)))
         if off.any() or (n < 0).any() or len(np.unique(t * len(instruments) + n)) != len(t):
             raise BundleError(
                 "rows are doubled, off the time grid, or of instruments outside the bundle's universe"

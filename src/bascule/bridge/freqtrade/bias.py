@@ -59,7 +59,7 @@ def read_lookahead(path: Path, output: str) -> LookaheadReport:
     Raises:
         BridgeError: freqtrade came to no verdict (too few trades, or an error).
     """
-    rows = list(csv.DictReader(path.open(encoding="utf-8", newline=""))) if path.is_file() else []
+    rows = list(csv.DictReader(path.read_text("utf-8").splitlines())) if path.is_file() else []
     if len(rows) != 1:
         few = re.search(r"too few trades[^│\n]*", output)
         raise BridgeError(

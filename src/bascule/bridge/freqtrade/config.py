@@ -45,6 +45,7 @@ def build(
     exchange: Mapping[str, Any],
     pairs: Iterable[str] | None = None,
     strategy: str = "BasculeStrategy",
+    assume_tiers: bool = False,
 ) -> dict[str, Any]:
     """A configuration that freqtrade takes as it is.
 
@@ -59,12 +60,21 @@ def build(
         pairs: instruments to trade (any spelling); default the bundle's whole universe. Signals are always
             computed over the whole universe.
         strategy: name of the strategy class.
+        assume_tiers: futures pairs without leverage tiers in freqtrade (delisted ones, invented ones) are
+            listed under ``bascule.assumed_tiers``, for `launch`, instead of refused.
 
     Raises:
         BridgeError: a pair is not of the bundle, is quoted in another currency, or (futures) has no leverage
             tiers in freqtrade.
     """
     chosen = _pairs(bundle, settings, pairs)
+    untiered = sorted(set(chosen) - leverage_tiers()) if bundle.spec.market == "futures" else []
+    if untiered and not assume_tiers:
+        raise BridgeError(
+            f"freqtrade knows no leverage tiers for {', '.join(untiered)}",
+            where="pairs",
+            remedy="leave these pairs out of the traded ones (they may stay in the universe)",
+        )
     config: dict[str, Any] = {
         "bot_name": "bascule",
         "dry_run": True,
@@ -99,6 +109,7 @@ def build(
             "version": __version__,
             "leverage": settings.leverage,
             **({"mode": settings.mode} if settings.mode else {}),
+            **({"assumed_tiers": untiered} if untiered else {}),
         },
     }
     return config
@@ -123,16 +134,7 @@ def _pairs(bundle: Bundle, settings: TradeSettings, pairs: Iterable[str] | None)
             where="pairs",
             remedy="set stake_currency to the quote asset of the pairs",
         )
-    names = [one.pair for one in chosen]
-    if bundle.spec.market == "futures":
-        untiered = sorted(set(names) - leverage_tiers())
-        if untiered:
-            raise BridgeError(
-                f"freqtrade knows no leverage tiers for {', '.join(untiered)}",
-                where="pairs",
-                remedy="leave these pairs out of the traded ones (they may stay in the universe)",
-            )
-    return names
+    return [one.pair for one in chosen]
 
 
 def leverage_tiers() -> set[str]:

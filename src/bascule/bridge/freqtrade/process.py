@@ -32,7 +32,14 @@ class Finished:
     log: Path
 
 
-def freqtrade(command: str, arguments: Sequence[str], *, log: Path, timeout: float | None = None) -> Finished:
+def freqtrade(
+    command: str,
+    arguments: Sequence[str],
+    *,
+    log: Path,
+    timeout: float | None = None,
+    module: str = "freqtrade",
+) -> Finished:
     """Run ``freqtrade <command> <arguments>`` to its end.
 
     Args:
@@ -40,6 +47,7 @@ def freqtrade(command: str, arguments: Sequence[str], *, log: Path, timeout: flo
         arguments: its further arguments.
         log: file that takes all output; replaced if there.
         timeout: seconds after which the process is killed; None waits for ever.
+        module: what Python runs; `launch` is freqtrade with assumed leverage tiers.
 
     Raises:
         BridgeError: freqtrade is missing, failed, or took longer than ``timeout``. The message is freqtrade's
@@ -48,7 +56,7 @@ def freqtrade(command: str, arguments: Sequence[str], *, log: Path, timeout: flo
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "freqtrade", command, *arguments],
+            [sys.executable, "-m", module, command, *arguments],
             stdout=stream,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

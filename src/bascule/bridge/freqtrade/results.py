@@ -1,12 +1,21 @@
-"""What a backtest brought, read from freqtrade's result file."""
+"""What a backtest brought, read from freqtrade's result file.
+
+The equity curve is marked to market at the open of each candle. On spot freqtrade records it so; on futures
+it records the wallet without open positions (checked on 2026.9), which hides drawdowns, so there the open
+positions are valued here, from the candles.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
-from bascule.core import BridgeError
+import numpy as np
+
+from bascule.bridge.freqtrade import datafiles
+from bascule.core import BridgeError, Instrument, Timeframe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,11 +47,11 @@ class BacktestResult:
         trades: freqtrade's trade list, one row a closed trade (`pair`, `open_date`, `close_date`,
             `open_rate`, `close_rate`, `stake_amount`, `leverage`, `is_short`, `profit_ratio`, `profit_abs`,
             `funding_fees`, `exit_reason`, …).
-        equity: value of the wallet at each candle, marked to market, in the stake currency; UTC index.
+        equity: value of wallet and open positions at each candle's open, in the stake currency; UTC index.
         metrics: closed-trade figures of freqtrade (`total_trades`, `profit_total`, `winrate`,
-            `profit_factor`, …), and from the marked-to-market wallet ``cagr``, ``sharpe``, ``sortino``,
-            ``calmar``, ``max_drawdown`` (fractions, not percent). A figure that freqtrade could not form
-            is NaN.
+            `profit_factor`, …), and from the equity ``cagr``, ``max_drawdown``, ``calmar``, and of its daily
+            returns, annualised over 365 days, ``volatility``, ``sharpe``, ``sortino``. Fractions, not
+            percent; NaN where a figure cannot be formed.
         path: the zip that freqtrade wrote.
     """
 
@@ -53,14 +62,16 @@ class BacktestResult:
     path: Path
 
 
-def load(path: Path) -> BacktestResult:
+def load(path: Path, *, datadir: Path | None = None) -> BacktestResult:
     """Read a result.
 
     Args:
         path: freqtrade's result zip, or a ``backtest_results`` folder (then its latest).
+        datadir: freqtrade's data folder; needed for futures with trades.
 
     Raises:
-        BridgeError: there is none, it is damaged, or it holds other than one strategy.
+        BridgeError: there is none, it is damaged, holds other than one strategy, or is of futures and
+            ``datadir`` is missing.
     """
     from freqtrade.data.btanalysis import (
         get_backtest_wallet_change,
@@ -76,18 +87,24 @@ def load(path: Path) -> BacktestResult:
         names = list(stats["strategy"])
         if len(names) != 1:
             raise BridgeError(f"expected one strategy, found {names}", where=str(zipped))
-        trades = load_backtest_data(zipped, names[0])
+        trades = _trades(load_backtest_data(zipped, names[0]))
         wallet = get_backtest_wallet_change(zipped, names[0])
-    except (OSError, ValueError, KeyError, OperationalException) as error:
+    except (OSError, ValueError, KeyError, BadZipFile, OperationalException) as error:
         raise BridgeError(
             f"cannot read a backtest result: {error}", where=str(path), remedy="run the backtest again"
         ) from None
     found = stats["strategy"][names[0]]
     equity = _equity(wallet, found)
+    if found["trading_mode"] == "futures" and len(trades):
+        if datadir is None:
+            raise BridgeError(
+                "freqtrade's futures wallet leaves open positions out",
+                where=str(zipped),
+                remedy="pass datadir, so that they can be valued from the candles",
+            )
+        equity = _marked(equity, trades, found, datadir)
     figures = {name: _number(found.get(name)) for name in _FIGURES}
-    return BacktestResult(
-        names[0], _trades(trades), equity, {**figures, **_wallet_figures(found, equity)}, zipped
-    )
+    return BacktestResult(names[0], trades, equity, {**figures, **risk_figures(equity)}, zipped)
 
 
 def _trades(frame: pd.DataFrame | None) -> pd.DataFrame:
@@ -108,18 +125,53 @@ def _equity(wallet: pd.DataFrame | None, stats: dict[str, Any]) -> pd.Series:
     return equity
 
 
-def _wallet_figures(stats: dict[str, Any], equity: pd.Series) -> dict[str, float]:
-    """Risk figures marked to market; freqtrade's closed-trade ones understate drawdowns."""
-    wallet = stats.get("wallet_stats") or {}
+def _marked(wallet: pd.Series, trades: pd.DataFrame, stats: dict[str, Any], datadir: Path) -> pd.Series:
+    """Starting balance + profit of closed trades + profit of open ones at each candle's open.
+
+    At its exit a trade counts as closed, at its entry not yet as open, as in freqtrade's spot record.
+    """
+    import pandas as pd
+
+    times = pd.DatetimeIndex(wallet.index)
+    value = np.full(len(times), _number(stats["starting_balance"]))
+    for pair, group in trades.groupby("pair"):
+        candles = pd.read_feather(
+            datafiles.file(
+                datadir, Instrument.parse(str(pair)), Timeframe.parse(stats["timeframe"]), "futures"
+            ),
+            columns=["date", "open"],
+        )
+        # a candle without trade has no price of its own: the last known one holds
+        price = candles.set_index("date")["open"].reindex(times, method="ffill").to_numpy()
+        entered = times.searchsorted(pd.DatetimeIndex(group["open_date"])) + 1
+        left = times.searchsorted(pd.DatetimeIndex(group["close_date"]))
+        numbers = group[["amount", "open_rate", "fee_open", "profit_abs"]].to_numpy(np.float64)
+        sides = np.where(group["is_short"].to_numpy(np.bool_), -1.0, 1.0)
+        for first, last, side, (amount, rate, fee, profit) in zip(entered, left, sides, numbers, strict=True):
+            value[last:] += profit
+            value[first:last] += amount * (side * (price[first:last] - rate) - fee * rate)
+    return pd.Series(value, times, name="equity")
+
+
+def risk_figures(equity: pd.Series) -> dict[str, float]:
+    """``cagr, volatility, sharpe, sortino, max_drawdown, calmar`` of an equity curve."""
+    nan = float("nan")
     days = (equity.index[-1] - equity.index[0]).total_seconds() / 86_400
     growth = float(equity.iloc[-1] / equity.iloc[0])
-    peak = equity.cummax()
+    cagr = growth ** (365 / days) - 1 if days > 0 and growth > 0 else nan
+    drawdown = float((1 - equity / equity.cummax()).max())
+    returns = equity.resample("1D").last().ffill().pct_change().dropna().to_numpy()
+    year = float(np.sqrt(365))
+    deviation = float(returns.std(ddof=1)) if len(returns) > 1 else nan
+    downside = float(np.sqrt(np.mean(np.minimum(returns, 0) ** 2))) if len(returns) else nan
+    mean = float(returns.mean()) if len(returns) else nan
     return {
-        "cagr": growth ** (365 / days) - 1 if days > 0 and growth > 0 else float("nan"),
-        "sharpe": _number(wallet.get("sharpe")),
-        "sortino": _number(wallet.get("sortino")),
-        "calmar": _number(wallet.get("calmar")),
-        "max_drawdown": float((1 - equity / peak).max()),
+        "cagr": cagr,
+        "volatility": deviation * year,
+        "sharpe": mean / deviation * year if deviation > 0 else nan,
+        "sortino": mean / downside * year if downside > 0 else nan,
+        "max_drawdown": drawdown,
+        "calmar": cagr / drawdown if drawdown > 0 else nan,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -149,7 +150,7 @@ def backtest(job: Job) -> results.BacktestResult:
         raise BridgeError(
             f"freqtrade wrote {len(written)} results", where=str(finished.log), remedy="see its log"
         )
-    return results.load(written[0])
+    return results.load(written[0], datadir=job.datadir)
 
 
 def lookahead(job: Job, *, trades: int = 20, least: int = 10) -> bias.LookaheadReport:
@@ -212,8 +213,15 @@ def _ready(job: Job) -> Iterator[Workspace]:
             exchange=exchange_config(exchange.url, spec.market),
             pairs=job.pairs,
             strategy=job.strategy,
+            assume_tiers=True,
         )
         yield workspace(job.folder, values, strategy=job.strategy, source=job.source)
+
+
+def _module(space: Workspace) -> str:
+    """freqtrade itself, unless leverage tiers must be assumed."""
+    assumed = json.loads(space.config.read_text("utf-8"))["bascule"].get("assumed_tiers")
+    return "bascule.bridge.freqtrade.launch" if assumed else "freqtrade"
 
 
 def _run(job: Job, space: Workspace, command: str, more: list[str]) -> Finished:
@@ -225,5 +233,9 @@ def _run(job: Job, space: Workspace, command: str, more: list[str]) -> Finished:
         *("--timerange", job.timerange),
     ]
     return freqtrade(
-        command, [*common, *more], log=space.folder / "logs" / f"{command}.log", timeout=job.timeout
+        command,
+        [*common, *more],
+        log=space.folder / "logs" / f"{command}.log",
+        timeout=job.timeout,
+        module=_module(space),
     )

@@ -1,0 +1,168 @@
+"""The command line: ``bascule run``, ``bascule demo`` and a few commands to look at things.
+
+Exit codes: 0 done, 1 an error the user can mend (one message, no traceback; ``--debug`` shows it), 2 wrong
+usage, 3 health checks found errors, 130 interrupted (run the same command again to go on).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bascule import __version__
+from bascule.core import BasculeError, ConfigError
+
+app = typer.Typer(
+    name="bascule",
+    help="The bridge between research (qlib) and trading (freqtrade) for crypto.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Look at market data.", no_args_is_help=True)
+factor_app = typer.Typer(help="Look at factor libraries and factor texts.", no_args_is_help=True)
+bundle_app = typer.Typer(help="Look at signal bundles.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(factor_app, name="factor")
+app.add_typer(bundle_app, name="bundle")
+
+console = Console()
+errors = Console(stderr=True)
+
+ConfigFile = Annotated[Path, typer.Argument(help="the run's YAML file", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="override a setting: key.sub=value (repeatable)")
+]
+From = Annotated[str | None, typer.Option("--from", help="run again from this stage on", show_default=False)]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks of errors")] = False,
+) -> None:
+    if version:
+        console.print(f"bascule {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.command()
+def run(config: ConfigFile, set_: Overrides = None, from_: From = None) -> None:
+    """Data → store → factors → evaluation → walk-forward → risk → signal bundle → freqtrade → report."""
+    from bascule.app.config import load
+    from bascule.app.spine import run_spine
+
+    run_spine(load(config, set_ or ()), console, again_from=from_)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="where the demo's run lives")] = Path("runs/demo"),
+    from_: From = None,
+) -> None:
+    """The whole way on the embedded synthetic market; no data, no internet, a few minutes."""
+    from importlib.resources import as_file, files
+
+    from bascule.app.config import load
+    from bascule.app.spine import run_spine
+
+    with as_file(files("bascule.app").joinpath("demo.yaml")) as path:
+        config = load(path)
+    run_spine(config.model_copy(update={"folder": folder}), console, again_from=from_)
+
+
+@app.command()
+def check(config: ConfigFile, set_: Overrides = None) -> None:
+    """Check a run's file, factor texts included, without running anything."""
+    from bascule.app.config import load
+    from bascule.factors import resolve
+
+    loaded = load(config, set_ or ())
+    found = resolve(loaded.factors)
+    console.print(
+        f"{config}: good. {len(found)} factors, {loaded.timeframe} candles, run folder {loaded.home}"
+    )
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a run's file, for editors."""
+    from bascule.app.config import schema as run_schema
+
+    console.print_json(json.dumps(run_schema()))
+
+
+@data_app.command("check")
+def data_check(
+    config: ConfigFile,
+    set_: Overrides = None,
+    json_: Annotated[Path | None, typer.Option("--json", help="write the findings to this file")] = None,
+) -> None:
+    """Health of a run's market data; exit code 3 if there are errors."""
+    from bascule.app.config import load
+    from bascule.app.console import bar
+    from bascule.app.sources import health_table, read_source
+    from bascule.core import files
+    from bascule.data import health
+
+    loaded = load(config, set_ or ())
+    frame = read_source(loaded)
+    with bar(console, "Health checks") as progress:
+        report = health.check(frame, loaded.bar, loaded.data.health, progress)
+    console.print(health_table(report))
+    if json_ is not None:
+        files.write_json(json_, report.to_dict())
+    if report.errors:
+        raise typer.Exit(3)
+
+
+@factor_app.command("ls")
+def factor_ls(entries: Annotated[list[str], typer.Argument(help="libraries or YAML files")]) -> None:
+    """List factors with their texts."""
+    from bascule.factors import resolve
+
+    table = Table("factor", "family", "text", box=None)
+    for factor in resolve(entries):
+        table.add_row(factor.name, factor.family, factor.text)
+    console.print(table)
+
+
+@factor_app.command("explain")
+def factor_explain(texts: Annotated[list[str], typer.Argument(help="factor texts")]) -> None:
+    """Show how the engine would compute factor texts: shared parts, look-back, fields."""
+    from bascule.engine import compile as plan
+
+    console.print(plan(texts).explain(), highlight=False, markup=False)
+
+
+@bundle_app.command("show")
+def bundle_show(path: Annotated[Path, typer.Argument(help="a bundle's folder")]) -> None:
+    """Check a signal bundle's checksums and print its manifest."""
+    from bascule.signals import Bundle
+
+    console.print_json(json.dumps(Bundle.open(path).manifest, default=str))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the ``bascule`` command."""
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in given
+    given = [a for a in given if a != "--debug"]
+    try:
+        app(given)
+    except BasculeError as error:
+        if debug:
+            raise
+        kind = "configuration" if isinstance(error, ConfigError) else "error"
+        errors.print(f"[bold red]{kind}[/]:", end=" ")
+        errors.print(str(error), highlight=False, markup=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        errors.print("\ninterrupted; run the same command again to go on from here", highlight=False)
+        sys.exit(130)

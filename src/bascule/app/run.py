@@ -1,0 +1,59 @@
+"""What the stages of a run share."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bascule import signals
+from bascule.app.config import RunConfig
+from bascule.app.console import bar
+from bascule.app.stage import Runner
+from bascule.core import Panel, Progress
+from bascule.core.panel import FloatArray
+from bascule.data.store import Store
+
+
+@dataclass
+class Run:
+    """What the stages share. Heavy parts are made on first use: a resumed run makes only what it needs."""
+
+    config: RunConfig
+    recipe: signals.SignalSpec
+    console: Console
+    runner: Runner[Run] | None = None
+
+    def progress(self, title: str) -> AbstractContextManager[Progress]:
+        """A progress bar."""
+        return bar(self.console, title)
+
+    def folder(self, stage: str) -> Path:
+        """Folder of a finished stage."""
+        assert self.runner is not None
+        return self.runner.outcomes[stage].folder
+
+    def facts(self, stage: str) -> dict[str, Any]:
+        """Facts of a finished stage."""
+        assert self.runner is not None
+        return self.runner.outcomes[stage].facts
+
+    @cached_property
+    def store(self) -> Store:
+        """The run's store."""
+        return Store.open(self.folder("data") / "store")
+
+    @cached_property
+    def panel(self) -> Panel:
+        """The whole prepared panel under the universe."""
+        return signals.with_members(self.store.panel(self.recipe.bar), self.recipe)
+
+    @cached_property
+    def values(self) -> FloatArray:
+        """Factor values ``[F, T, N]``."""
+        with self.progress("Factor values") as progress:
+            return signals.features(self.panel, self.recipe, progress=progress)

@@ -1,0 +1,151 @@
+"""Panel to signals: the formulas, no look-ahead, and windows that give the bits of the whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import rankdata
+
+from bascule.core import ConfigError
+from bascule.signals import SignalSpec, compute, features, finish, lookback, unavailable_live
+from bascule.signals.frame import BY_INSTRUMENT
+from tests.bridge.research import Research, spec
+
+GRID = np.random.default_rng(0).normal(size=(40, 7)).astype(np.float32)
+GRID[GRID > 1.5] = np.nan
+GRID[3] = np.nan
+GRID[4, 1:] = np.nan
+GRID[5] = 2.0
+GRID[6, :4] = 1.0
+
+
+def test_ranks_are_those_of_scipy_scaled() -> None:
+    ranks = compute.rank_rows(GRID)
+    for row, found in zip(GRID, ranks, strict=True):
+        known = np.isfinite(row)
+        assert np.isnan(found[~known]).all()
+        if known.sum() > 1:
+            expected = (rankdata(row[known]) - 1) / (known.sum() - 1)
+            np.testing.assert_allclose(found[known], expected, rtol=1e-6)
+    assert ranks[4, 0] == 0.5
+    assert np.nanmin(ranks) == 0 and np.nanmax(ranks) == 1
+
+
+@pytest.mark.parametrize("bars", [1, 2, 5, 100])
+def test_smoothing_is_the_mean_of_what_is_known(bars: int) -> None:
+    smoothed = compute.smooth(GRID, bars)
+    for t in range(len(GRID)):
+        for n in range(GRID.shape[1]):
+            past = GRID[max(0, t - bars + 1) : t + 1, n]
+            if np.isnan(GRID[t, n]):
+                assert np.isnan(smoothed[t, n])
+            else:
+                assert smoothed[t, n] == pytest.approx(
+                    np.nanmean(past.astype(np.float64)), rel=1e-5, abs=1e-7
+                )
+
+
+def test_expected_return_is_skill_times_volatility_times_score(spot: Research) -> None:
+    recipe = spot.spec
+    volatility = np.full(GRID.shape, np.float32(0.8))
+    found = compute.expected_return(GRID, volatility, recipe)
+    row = GRID[10].astype(np.float64)
+    score = (row - np.nanmean(row)) / np.nanstd(row)
+    expected = recipe.skill * 0.8 * np.sqrt(recipe.horizon / (365 * 24)) * score
+    np.testing.assert_allclose(found[10], expected, rtol=1e-5)
+    assert np.nanmax(np.abs(found[5])) == 0  # all alike: nothing is expected of anybody
+
+
+def test_stops_are_narrower_where_risk_is_high(spot: Research) -> None:
+    from bascule import risk
+
+    scores = risk.compute(spot.panel, spot.spec.risk)
+    distance = compute.stop_distance(scores, spot.spec)
+    known = np.isfinite(scores.score)
+    widest = risk.stop_distance(scores.volatility, spot.spec.risk, spot.spec.bar, spot.spec.horizon)
+    expected = np.maximum(widest * (1 - 0.5 * scores.score), spot.spec.risk.stop_min)
+    np.testing.assert_allclose(distance[known], expected[known], rtol=1e-6)
+    assert (distance >= np.float32(spot.spec.risk.stop_min)).all()
+
+
+def test_a_window_that_covers_lookback_gives_the_same_bits(spot: Research) -> None:
+    need = lookback(spot.spec)
+    for stop in (need + 30, 1_500, len(spot.panel.time)):
+        window = replace(spot.panel, universe=None).rows(stop - need - 20, stop)
+        np.testing.assert_array_equal(
+            features(window, spot.spec)[:, -19:],
+            spot.features[:, stop - 19 : stop],
+            err_msg=f"rows to {stop}",
+        )
+
+
+def test_later_rows_change_nothing(spot: Research) -> None:
+    whole = spot.signals
+    for stop in (1_100, 1_700, 2_250):
+        part = finish(
+            spot.panel.rows(None, stop),
+            whole_raw(spot)[:stop],
+            spot.spec,
+            model_id=whole.model_id[:stop],
+        )
+        for name in (*BY_INSTRUMENT, "portfolio_risk", "regime"):
+            np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[:stop], err_msg=name)
+
+
+def whole_raw(research: Research) -> np.ndarray:
+    """Raw alphas of all rows."""
+    return research.bundle.predict(research.features, research.panel.time)[0]
+
+
+def test_only_members_get_signals(spot: Research) -> None:
+    outside = ~spot.panel.members
+    assert outside[spot.signals.covered].any()
+    assert np.isnan(spot.signals.alpha[outside]).all()
+    assert np.isnan(spot.signals.alpha_rank[outside]).all()
+    assert (spot.signals.target_weight[outside] == 0).all()
+    assert np.isnan(spot.features[:, outside]).all()
+
+
+def test_thin_rows_have_no_signals(spot: Research) -> None:
+    wide = spot.spec.model_copy(update={"breadth": 6})  # one more than the universe holds
+    signals = finish(spot.panel, whole_raw(spot), wide)
+    assert np.isnan(signals.alpha_rank).all() and (signals.target_weight == 0).all()
+
+
+def test_factors_that_cannot_be_traded_are_refused() -> None:
+    for text, rule in (("Ref($close, -3) / $close", "reads the future"), ("Mean($close, 0)", "all history")):
+        recipe = spec("spot", factors=[{"name": "ok", "text": "$close"}, {"name": "bad", "text": text}])
+        with pytest.raises(ConfigError, match=rule) as caught:
+            lookback(recipe)
+        assert caught.value.where == "factors.bad"
+
+
+def test_fields_that_candles_do_not_give_are_named() -> None:
+    assert unavailable_live(spec("spot")) == ()
+    flow = [{"name": "a", "text": "$funding_rate + $close"}]
+    assert unavailable_live(spec("spot", factors=flow)) == ("funding_rate",)
+    assert unavailable_live(spec("spot", vwap="quote")) == ("vwap (of quote volume)",)
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"timeframe": "7h"}, "timeframe"),
+        ({"factors": [{"name": "a", "text": "$close"}, {"name": "a", "text": "$open"}]}, "factors"),
+        ({"rules": {"entry_rank": 0.6, "exit_rank": 0.7}}, "rules"),
+        ({"rules": {"risk_limit": 0.9, "critical_risk": 0.8}}, "rules"),
+        ({"horizon": 0}, "horizon"),
+        ({"smoothign": 2}, "smoothign"),
+    ],
+)
+def test_bad_recipes_are_refused(change: dict[str, object], place: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        spec("spot", **change)
+    assert place in str(caught.value)
+
+
+def test_a_recipe_survives_json() -> None:
+    recipe = spec("futures")
+    assert SignalSpec.model_validate_json(recipe.model_dump_json()) == recipe
