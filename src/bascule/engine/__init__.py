@@ -16,7 +16,20 @@ float condition
 ====================  =====================================  ===========================================
 """
 
-from bascule.engine.execute import evaluate
+from bascule.engine.execute import Executor, evaluate
+from bascule.engine.native import evaluate_lanes
+from bascule.engine.native_run import buffer
 from bascule.engine.plan import Dialect, Plan, Span, Stage, Step, compile
 
-__all__ = ["Dialect", "Plan", "Span", "Stage", "Step", "compile", "evaluate"]
+__all__ = [
+    "Dialect",
+    "Executor",
+    "Plan",
+    "Span",
+    "Stage",
+    "Step",
+    "buffer",
+    "compile",
+    "evaluate",
+    "evaluate_lanes",
+]

@@ -12,184 +12,41 @@
 
 from __future__ import annotations
 
-import ctypes
-import mmap
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
-from bascule.core import Panel
+from bascule.core import DataError, ExpressionError, Panel, Progress, silent
 from bascule.core.panel import FloatArray
 from bascule.engine.history import over_all_history
 from bascule.engine.native_program import Program, program
+from bascule.engine.native_run import Cells, Source, Target, buffer, cores, padded, run
 from bascule.engine.native_values import native
 from bascule.engine.plan import Dialect, Plan
 from bascule.engine.reference import unknown_instrument
-from bascule.expr import Constant, Field, Kind, Node, Type, walk
+from bascule.expr import Constant, Node, Type, walk
 from bascule.expr.crosssection import CSDemean, CSNeutralize, CSQuantile, CSRank, CSZScore
 from bascule.expr.instrument import ChangeInstrument
 from bascule.kernels import cross
-from bascule.kernels.native import LANES, Input, Output, Run, SlotShape, library
+from bascule.kernels.native import LANES, library
 
-Cells = np.ndarray[Any, np.dtype[Any]]
-
-# rows of a tile: long enough that restarting windows is cheap, short enough for the cache (benchmarks/engine.py)
-TILE_ROWS = 128
 # rows that a plan with stages keeps columns for at a time
 _STAGE_ROWS = 4096
-_NEVER = np.int64(1) << 40
-_HUGE_PAGE = 2 << 20
+# rows that a slot of a tile may hold; the core refuses more
+_MOST_HISTORY = 1 << 20
+# rows between two reports of progress, at least
+_REPORT_ROWS = 1024
 
 
 def usable(plan: Plan) -> bool:
-    """Whether the core is there and can compute the plan (one that reads the future is left to NumPy)."""
-    return plan.lookahead == 0 and library() is not None
-
-
-# -- memory ----------------------------------------------------------------------------------------
-
-
-def buffer(shape: Sequence[int], dtype: type[np.generic] = np.float32) -> Cells:
-    """An array on huge pages where the system has them, aligned to 64 bytes; contents undefined.
-
-    First touch of ordinary pages costs more than computing what is written to them.
-    """
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = mmap.mmap(-1, (size // _HUGE_PAGE + 2) * _HUGE_PAGE)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    start = -np.frombuffer(memory, np.uint8, 1).ctypes.data % 64
-    return np.frombuffer(memory, dtype, int(np.prod(shape)), start).reshape(shape)
-
-
-def padded(width: int) -> int:
-    """Instruments rounded up to whole blocks."""
-    return -(-width // LANES) * LANES
-
-
-# -- what is read ----------------------------------------------------------------------------------
-
-
-class Source:
-    """A panel as the core sees it: arrays, where each instrument begins, which bar row 0 is."""
-
-    def __init__(self, panel: Panel) -> None:
-        """Wrap a panel; nothing is copied but fields that are not laid out row by row."""
-        self.panel = panel
-        self.rows, self.width = panel.shape
-        step = panel.timeframe.delta.astype(np.int64)
-        start = panel.time[0].astype(np.int64) if self.rows else np.int64(0)
-        listed = panel.listed.astype(np.int64)
-        # a listing between two candles counts from the next one, as Panel.started has it
-        self.starts = np.where(np.isnat(panel.listed), _NEVER, -((start - listed) // step))
-        self.origin = int(start // step)
-
-    def ages(self, start: int, stop: int) -> Cells:
-        """Bars since each instrument's first one ``[rows, N]``."""
-        return np.arange(start, stop)[:, None] - self.starts[None, :]
-
-
-def _rows_of(array: Cells) -> Cells:
-    """The array, laid out so that a row is contiguous."""
-    return array if array.strides[1] == array.itemsize else np.ascontiguousarray(array)
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where outputs go, in elements: an array for each, and strides of rows and of blocks of 16 lanes."""
-
-    arrays: Sequence[Cells]
-    row: int
-    block: int
-
-
-def run(
-    code: Program,
-    source: Source,
-    columns: Mapping[Node, Cells],
-    offset: int,
-    target: Target,
-    rows: tuple[int, int],
-    *,
-    blocks: tuple[int, int] | None = None,
-    threads: int = 1,
-    stream: bool = False,
-) -> None:
-    """Run a program over rows ``[rows[0], rows[1])`` of the panel.
-
-    Args:
-        code: the program.
-        source: the panel.
-        columns: stored nodes it reads, whose row 0 is the panel's row ``offset``.
-        offset: panel row where reading begins; at least `Program.history` rows before the first, or 0.
-        target: where outputs go; their row 0 is ``rows[0]``, their block 0 is ``blocks[0]``.
-        rows: panel rows to compute.
-        blocks: blocks of 16 instruments to compute; None = all.
-        threads: at most so many.
-        stream: write past the caches; outputs must be aligned to 64 bytes, with no part rows.
-    """
-    core = library()
-    assert core is not None
-    held = [
-        _rows_of((columns[n] if n in columns else source.panel[_name(n)][offset:])) for n in code.inputs
-    ]
-    starts = np.ascontiguousarray(source.starts - offset)
-    first, last = rows[0] - offset, rows[1] - offset
-    block = blocks or (0, padded(source.width) // LANES)
-    request = Run(
-        inputs=(Input * len(held))(*(Input(a.ctypes.data, a.strides[0] // a.itemsize) for a in held)),
-        rows=source.rows - offset,
-        instruments=source.width,
-        origin=source.origin + offset,
-        starts=starts.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)),
-        program=code.code.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
-        length=len(code.code),
-        constants=code.constants.ctypes.data_as(ctypes.POINTER(ctypes.c_double)),
-        n_constants=len(code.constants),
-        shapes=code.shapes.ctypes.data_as(ctypes.POINTER(SlotShape)),
-        n_slots=len(code.shapes),
-        n_inputs=len(held),
-        tile_rows=min(TILE_ROWS, max(1, last - first)),
-        outputs=(Output * len(code.wide))(
-            *(Output(a.ctypes.data, int(w)) for a, w in zip(target.arrays, code.wide, strict=True))
-        ),
-        n_outputs=len(code.wide),
-        out_block=target.block,
-        out_row=target.row,
-        first=first,
-        last=last,
-        first_block=block[0],
-        last_block=block[1],
-        chunk_rows=_chunk(code, last - first, block[1] - block[0], threads),
-        threads=threads,
-        stream=int(stream),
-    )
-    core.run(request)
-
-
-def _name(node: Node) -> str:
-    assert isinstance(node, Field)
-    return node.name
-
-
-def _chunk(code: Program, rows: int, blocks: int, threads: int) -> int:
-    """Rows of a work item: all, or so many that threads find enough items to share evenly."""
-    if threads <= 1 or blocks >= 8 * threads:
-        return max(1, rows)
-    items = -(-8 * threads // max(1, blocks))
-    least = max(8 * code.history, 8 * TILE_ROWS)
-    return max(least, -(-rows // items // TILE_ROWS) * TILE_ROWS, 1)
-
-
-def cores(threads: int | None) -> int:
-    """A number of threads; None = the processors this process may use."""
-    if threads is not None:
-        return max(1, threads)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Whether the core is there and can compute the plan: none of the future, no endless history in tiles."""
+    if plan.lookahead > 0 or library() is None:
+        return False
+    lowered = lower(plan.nodes, plan.dialect)
+    codes = [stage.code for stage in lowered.stages] + [lowered.last]
+    return max(int(code.shapes[:, 1].max(initial=0)) for code in codes) <= _MOST_HISTORY
 
 
 # -- stages ----------------------------------------------------------------------------------------
@@ -275,7 +132,11 @@ class _Columns:
         if any(span is None for span in spans):
             self.offset = 0
         else:
-            reach = [s + stage.code.history for s, stage in zip(spans, lowered.stages, strict=True) if s is not None]
+            reach = [
+                s + stage.code.history
+                for s, stage in zip(spans, lowered.stages, strict=True)
+                if s is not None
+            ]
             self.offset = max(0, first - max([lowered.last.history, *reach]))
         for stage in lowered.stages:
             self._compute(stage, source, stop, threads, lowered.dialect)
@@ -283,12 +144,11 @@ class _Columns:
     def _compute(self, stage: _Stage, source: Source, stop: int, threads: int, dialect: Dialect) -> None:
         width = padded(source.width)
         arrays = [
-            np.empty((stop - self.offset, width), np.float64 if wide else np.float32) for wide in stage.code.wide
+            np.empty((stop - self.offset, width), np.float64 if wide else np.float32)
+            for wide in stage.code.wide
         ]
-        run(
-            stage.code, source, self.values, self.offset, Target(arrays, width, LANES), (self.offset, stop),
-            threads=threads,
-        )  # fmt: skip
+        rows = self.offset, stop
+        run(stage.code, source, self.values, self.offset, Target.columns(arrays), rows, threads=threads)
         found = {n: a[:, : source.width] for n, a in zip(stage.operands, arrays, strict=True)}
         for node in stage.barriers:
             self.values[node] = _barrier(node, found, source, (self.offset, stop), dialect)
@@ -340,48 +200,96 @@ def evaluate(
     rows: int | None = None,
     out: FloatArray | None = None,
     threads: int | None = None,
+    progress: Progress = silent,
 ) -> FloatArray:
-    """Values of a plan, ``[F, rows, N]``; arguments as in `bascule.engine.evaluate`, which calls this."""
+    """Values of a plan ``[F, rows, N]``; arguments as in `bascule.engine.evaluate`, which calls this."""
     source = Source(panel)
     wanted = source.rows if rows is None else min(rows, source.rows)
-    first, width = source.rows - wanted, padded(source.width)
-    if out is None:
-        whole: Cells = buffer((len(plan.nodes), wanted, width))
-        _fill(plan, source, list(whole), first, source.rows, cores(threads))
-        return whole[:, :, : source.width]
-    _fill(plan, source, list(out), first, source.rows, cores(threads))
-    return out
-
-
-def _fill(plan: Plan, source: Source, arrays: Sequence[Cells], first: int, stop: int, threads: int) -> None:
-    """Write rows ``[first, stop)`` of all outputs, each ``[rows, at least N]``."""
+    first = source.rows - wanted
+    whole = buffer((len(plan.nodes), wanted, padded(source.width))) if out is None else out
     lowered = lower(plan.nodes, plan.dialect)
-    step = _STAGE_ROWS if lowered.stages and all(s.history is not None for s in lowered.stages) else stop - first
-    for start in range(first, stop, max(1, step)):
-        end = min(stop, start + step)
-        columns = _Columns(lowered, source, start, end, threads)
-        pieces = [array[start - first : end - first] for array in arrays]
-        _write(lowered.last, source, columns, pieces, (start, end), threads)
+    step = _rows_at_once(lowered, whole, progress)
+    # what needs all history is computed once
+    whole_columns = any(stage.history is None for stage in lowered.stages)
+    columns = _Columns(lowered, source, first, source.rows, cores(threads)) if whole_columns else None
+    for start in range(first, source.rows, step):
+        stop = min(source.rows, start + step)
+        if not whole_columns:
+            columns = _Columns(lowered, source, start, stop, cores(threads))
+        assert columns is not None
+        _write(
+            lowered.last,
+            source,
+            columns,
+            whole[:, start - first : stop - first],
+            (start, stop),
+            cores(threads),
+        )
+        progress(stop - first, wanted, "factors")
+    return whole[:, :, : source.width] if out is None else out
+
+
+def evaluate_lanes(
+    plan: Plan, panel: Panel, *, out: FloatArray | None = None, threads: int | None = None
+) -> FloatArray:
+    """Values of a plan by blocks of 16 instruments ``[F, blocks, T, 16]``: the fastest layout to write.
+
+    Instrument n is in block ``n // 16``, lane ``n % 16``; lanes past the last instrument repeat it.
+
+    Args:
+        plan: without operators that the core leaves to the reference kernels.
+        panel: as in `evaluate`.
+        out: a `buffer` to reuse.
+        threads: as in `evaluate`.
+
+    Raises:
+        DataError: ``out`` does not fit.
+        ExpressionError: the plan needs stages.
+    """
+    source = Source(panel)
+    lowered = lower(plan.nodes, plan.dialect)
+    if lowered.stages:
+        raise ExpressionError(
+            "the plan looks across instruments or over all history",
+            where="evaluate_lanes",
+            remedy="use evaluate",
+        )
+    shape = (len(plan.nodes), padded(source.width) // LANES, source.rows, LANES)
+    found = buffer(shape) if out is None else out
+    if found.shape != shape or found.dtype != np.float32 or not found.flags.c_contiguous:
+        raise DataError(f"out must be contiguous float32{list(shape)}", where="evaluate_lanes")
+    rows, stream = (0, source.rows), found.ctypes.data % 64 == 0
+    run(lowered.last, source, {}, 0, Target.lanes(found), rows, threads=cores(threads), stream=stream)
+    return found
+
+
+def _rows_at_once(lowered: Lowered, out: Cells, progress: Progress) -> int:
+    """Rows between two reports of progress, and of columns that stages keep."""
+    if any(stage.history is not None for stage in lowered.stages):
+        return _STAGE_ROWS
+    if progress is silent:
+        return max(1, int(out.shape[1]))
+    # each range begins with the history before it, which should be a small part of the work
+    return max(_REPORT_ROWS, 32 * lowered.last.history)
 
 
 def _write(
-    code: Program, source: Source, columns: _Columns, pieces: Sequence[Cells], rows: tuple[int, int], threads: int
+    code: Program, source: Source, columns: _Columns, out: Cells, rows: tuple[int, int], threads: int
 ) -> None:
-    """Whole blocks go to the outputs; a last block that the outputs have no room for goes by a copy."""
-    stride = pieces[0].strides[0] // 4
+    """Whole blocks go to the output; a last block that it has no room for goes by a copy."""
     blocks = padded(source.width) // LANES
-    whole = min(blocks, pieces[0].shape[1] // LANES)
-    aligned = all(a.ctypes.data % 64 == 0 for a in pieces) and stride % LANES == 0
+    fits = out.strides[2] == out.itemsize and out.strides[1] % out.itemsize == 0
+    whole = min(blocks, out.shape[2] // LANES) if fits else 0
+    aligned = out.ctypes.data % 64 == 0 and out.strides[0] % 64 == 0 and out.strides[1] % 64 == 0
+    given = columns.values, columns.offset
     if whole:
         run(
-            code, source, columns.values, columns.offset, Target(pieces, stride, LANES), rows,
+            code, source, *given, Target.table(out), rows,
             blocks=(0, whole), threads=threads, stream=aligned,
         )  # fmt: skip
     if whole < blocks:
-        rest = np.empty((len(pieces), rows[1] - rows[0], LANES), np.float32)
-        run(
-            code, source, columns.values, columns.offset, Target(list(rest), LANES, 0), rows,
-            blocks=(whole, blocks), threads=threads,
-        )  # fmt: skip
-        for piece, values in zip(pieces, rest, strict=True):
-            piece[:, whole * LANES : source.width] = values[:, : source.width - whole * LANES]
+        rest = np.empty((len(out), blocks - whole, rows[1] - rows[0], LANES), np.float32)
+        run(code, source, *given, Target.lanes(rest), rows, blocks=(whole, blocks), threads=threads)
+        for block in range(whole, blocks):
+            piece = out[:, :, block * LANES : min(source.width, (block + 1) * LANES)]
+            piece[...] = rest[:, block - whole, :, : piece.shape[2]]

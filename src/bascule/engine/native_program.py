@@ -124,6 +124,8 @@ class _Writer:
         for index in range(len(self._calls) - 1, -1, -1):
             call = self._calls[index]
             call_back[index] = max(back[chain.final] for chain in call.chains)
+            for chain in call.chains:  # all of a call are computed for the same rows
+                back[chain.final] = call_back[index]
             for operand, window in self._reads(call):
                 rows = operand.lag + window - 1
                 keep[operand.value] = max(keep[operand.value], rows)
@@ -197,7 +199,7 @@ class _Writer:
         self._write(root.op, back, (*operands, *shared, len(call.chains), *entries))
 
     def _place(self, chain: Chain) -> tuple[int, bool, int]:
-        """Order of entries. A statistic wanted in both precisions comes twice, the wide one in a later pass."""
+        """Order of entries; a statistic wanted in both precisions comes twice, the wide one later."""
         value = self._values[chain.root]
         return value.window, value.wide, value.statistic
 

@@ -17,6 +17,8 @@ from bascule.engine.native_values import At, Value, Values
 # a finish of this value: whether it is the right operand decides the second number
 FINISHES: dict[str, tuple[int, int]] = {"MUL": (1, 1), "DIV": (2, 3), "SUB": (4, 5)}
 _GROUPED = ("MOMENTS", "SHAPE", "SUM", "COUNT", "DEVIATION", "RANK", "EXTREMA", "ORDER", "PAIRS")
+# these compute in single or in double precision, not in both at once
+_OF_ONE_WIDTH = ("ORDER", "RANK")
 
 
 @dataclass
@@ -120,7 +122,9 @@ def _calls(table: Values, chains: Sequence[Chain], back: Sequence[int]) -> list[
         if root.op in _GROUPED:
             shared = root.extra[:1] if root.op == "ORDER" else root.extra
             # what goes straight to an output has no rows before the tile; so all of a call must agree on it
-            key: tuple[object, ...] = (root.op, root.operands, shared, back[chain.final] > 0)
+            early = back[chain.final] > 0
+            alike = root.wide if root.op in _OF_ONE_WIDTH else None
+            key: tuple[object, ...] = (root.op, root.operands, shared, early, alike)
         else:
             key = (chain.root,)
         groups.setdefault(key, Call([])).chains.append(chain)

@@ -23,12 +23,42 @@ from bascule.engine.plan import Dialect
 from bascule.engine.reference import PANDAS_VARIANCE, QLIB_DEVIATION
 from bascule.expr import Constant, Field, Node, Type
 from bascule.expr.elementwise import (
-    Abs, Add, And, Comparison, Div, Greater, If, Less, Log, Mul, Not, Or, Power, Sign, SignedLog, SignedPower,
+    Abs,
+    Add,
+    And,
+    Comparison,
+    Div,
+    Greater,
+    If,
+    Less,
+    Log,
+    Mul,
+    Not,
+    Or,
+    Power,
+    Sign,
+    SignedLog,
+    SignedPower,
     Sub,
 )  # fmt: skip
 from bascule.expr.pair import Corr, Cov
 from bascule.expr.rolling import (
-    Count, IdxMax, IdxMin, Kurt, Mad, Max, Mean, Med, Min, Quantile, Rank, Skew, Std, Sum, TrimMean, Var,
+    Count,
+    IdxMax,
+    IdxMin,
+    Kurt,
+    Mad,
+    Max,
+    Mean,
+    Med,
+    Min,
+    Quantile,
+    Rank,
+    Skew,
+    Std,
+    Sum,
+    TrimMean,
+    Var,
     Winsorize,
 )  # fmt: skip
 from bascule.expr.shift import Ref
@@ -240,9 +270,7 @@ class Values:
         name = "IF_KNOWN" if known else "IF"
         return self._cell(name, (condition, *sides), precise, precise, keeps_time=False)
 
-    def _cell(
-        self, name: str, operands: tuple[At, ...], double: bool, wide: bool, *, keeps_time: bool
-    ) -> At:
+    def _cell(self, name: str, operands: tuple[At, ...], double: bool, wide: bool, *, keeps_time: bool) -> At:
         lag = min((o.lag for o in operands if o.value >= 0), default=0) if keeps_time else 0
         moved = tuple(o if o.value < 0 else At(o.value, o.lag - lag) for o in operands)
         if name in ("ADD", "MUL", "AND", "OR"):

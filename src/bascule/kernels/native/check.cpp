@@ -63,6 +63,7 @@ public:
         if (!fine_) return;
         if (target >= 0 && (target < run_.n_inputs || back_ > run_.shapes[target].history)) refuse();
         const bool wide = target < 0 ? run_.outputs[~target].wide : run_.shapes[target].wide;
+        widths_ |= wide ? 2 : 1;
         if (addend < -1 || addend >= run_.n_constants) refuse();
         if (wide && (addend >= 0 || finish != FINISH_NONE)) refuse();
         if (finish != FINISH_NONE) {
@@ -70,6 +71,11 @@ public:
             reach(z, 1);
         }
     }
+    bool wide(Series s) const { return fine_ && s.slot >= 0 && run_.shapes[s.slot].wide; }
+    // Some sinks, or all, keep doubles.
+    bool sinks_wide() const { return widths_ & 2; }
+    bool sinks_alike() const { return widths_ != 3; }
+
     // Entries of (window, statistic, sink) in order of windows; gives the longest.
     int64_t entries(int statistics) {
         const int32_t count = number(1, MOST_ENTRIES);
@@ -90,6 +96,7 @@ private:
     const int32_t* end_;
     int64_t back_;
     bool fine_ = true;
+    int8_t widths_ = 0;  // bit 1: some sink of this instruction keeps doubles, bit 0: some does not
 };
 
 bool reads_only_floats(const Run& run, Reader::Series s) { return s.slot < 0 || !run.shapes[s.slot].wide; }
@@ -122,6 +129,7 @@ bool instruction_is_fine(const Run& run, const int32_t* at) {
             in.constant();
             in.sink();
         }
+        if (!in.sinks_alike()) in.refuse();
     } else if (op == OP_EMA) {
         const Reader::Series x = in.series(false);
         in.reach(x, in.number(1, MOST_ROWS));
@@ -158,6 +166,8 @@ bool instruction_is_fine(const Run& run, const int32_t* at) {
                 return false;
         }
         in.reach(x, in.entries(statistics));
+        if (op == OP_RANK && !in.sinks_alike()) in.refuse();
+        if ((op == OP_EXTREMA || op == OP_COUNT) && in.sinks_wide() && !in.wide(x)) in.refuse();
     }
     return in.finished();
 }

@@ -26,6 +26,15 @@ namespace BASCULE_ISA {
         else kernel<float>(t, args, r0);                             \
     } while (0)
 
+// Kernels that compute in the type of their operand do so in double precision where a result is kept so; all
+// results of one instruction are kept alike.
+#define BY_TYPES(kernel, first_sink)                                             \
+    do {                                                                         \
+        if (is_wide(t, args[0])) kernel<double, double>(t, args, r0);            \
+        else if (sinks_wide(t, args[first_sink])) kernel<double, float>(t, args, r0); \
+        else kernel<float, float>(t, args, r0);                                  \
+    } while (0)
+
 static void run_instruction(const Tile& t, int op, const int32_t* args, int r0) {
     if (run_elementwise(t, op, args, r0)) return;
     switch (op) {
@@ -35,8 +44,8 @@ static void run_instruction(const Tile& t, int op, const int32_t* args, int r0) 
         case OP_COUNT: BY_TYPE(run_count); break;
         case OP_DEVIATION: BY_TYPE(run_deviation); break;
         case OP_EXTREMA: BY_TYPE(run_extrema); break;
-        case OP_ORDER: BY_TYPE(run_order); break;
-        case OP_RANK: BY_TYPE(run_rank); break;
+        case OP_ORDER: BY_TYPES(run_order, 6); break;
+        case OP_RANK: BY_TYPES(run_rank, 5); break;
         case OP_EMA: BY_TYPE(run_ema); break;
         case OP_PAIRS: {
             const bool a = is_wide(t, args[0]), b = is_wide(t, args[2]);

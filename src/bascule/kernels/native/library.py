@@ -90,7 +90,7 @@ def library() -> Library | None:
 
 def _notice(reason: str) -> None:
     logging.getLogger("bascule").warning(
-        "the compiled kernels are not in use: %s. Factors are computed with NumPy, with the same meaning but far "
-        "slower. Remedy: install a wheel, or a C++20 compiler and install again.",
+        "the compiled kernels are not in use: %s. Factors are computed with NumPy, with the same meaning but "
+        "far slower. Remedy: install a wheel, or a C++20 compiler and install again.",
         reason,
     )

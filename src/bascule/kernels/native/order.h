@@ -92,7 +92,8 @@ INLINE Value<E> order_full(const Sorted<E>& sorted, int statistic, double q, Val
     return pick(current == current, v, splat((E)NAND));
 }
 
-template <class E> static void order_window(const Tile& t, const OrderPlan& p, Series<E> x, int r0, bool plain) {
+template <class E, class S>
+static void order_window(const Tile& t, const OrderPlan& p, Series<S> x, int r0, bool plain) {
     typedef Value<E> V;
     constexpr int lanes = Vector<E>::lanes;
     const Sorted<E> sorted{(V*)t.scratch, p.w};
@@ -101,14 +102,14 @@ template <class E> static void order_window(const Tile& t, const OrderPlan& p, S
         Mask<E> n = {};
         const int oldest = r0 - p.w + 1;
         for (int r = oldest; r < t.rows; r++) {
-            const V raw = load(x.row(r, lane));
+            const V raw = fetch<E>(x, r, lane);
             const Mask<E> ok = finite(raw);
             const V v = pick(ok, raw, gap);
             n -= ok;
             if (r <= r0) {
                 sorted.insert(v, r - oldest);
             } else {
-                const V old = load(x.row(r - p.w, lane));
+                const V old = fetch<E>(x, r - p.w, lane);
                 const Mask<E> was = finite(old);
                 n += was;
                 sorted.replace(pick(was, old, gap), v);
@@ -130,8 +131,8 @@ template <class E> static void order_window(const Tile& t, const OrderPlan& p, S
 }
 
 // x, window, number of entries, entries of (statistic, constant of q, sink).
-template <class E> static void run_order(const Tile& t, const int32_t* args, int r0) {
-    const Series<E> x = series<E>(t, args);
+template <class E, class S> static void run_order(const Tile& t, const int32_t* args, int r0) {
+    const Series<S> x = series<S>(t, args);
     OrderPlan p;
     p.w = args[2];
     const bool plain = uniform(x, r0 - p.w + 1, t.rows);
@@ -144,7 +145,7 @@ template <class E> static void run_order(const Tile& t, const int32_t* args, int
             p.q[k] = t.constants[entry[1]].value;
             p.sinks[k] = sink(t, entry + 2, Vector<E>::lanes < LANES);
         }
-        order_window(t, p, x, r0, plain);
+        order_window<E>(t, p, x, r0, plain);
         for (int k = 0; k < p.count; k++) flush(t, p.sinks[k]);
     }
 }
@@ -153,10 +154,10 @@ template <class E> static void run_order(const Tile& t, const int32_t* args, int
 
 // The rank of the current value among the last w as a fraction, ties averaged: one count over the longest
 // window, read off at every shorter one.
-template <class E> static void run_rank(const Tile& t, const int32_t* args, int r0) {
+template <class E, class S> static void run_rank(const Tile& t, const int32_t* args, int r0) {
     typedef Value<E> V;
     constexpr int lanes = Vector<E>::lanes;
-    const Series<E> x = series<E>(t, args);
+    const Series<S> x = series<S>(t, args);
     const int32_t* entry = args + 3;
     int left = args[2];
     while (left > 0) {
@@ -172,7 +173,7 @@ template <class E> static void run_rank(const Tile& t, const int32_t* args, int 
         }
         for (int lane = 0; lane < LANES; lane += lanes)
             for (int r = r0; r < t.rows; r++) {
-                const V now = load(x.row(r, lane));
+                const V now = fetch<E>(x, r, lane);
                 Mask<E> below = {}, upto = {}, n = {};
                 int age = 0;
                 for (int k = 0; k < count; k++) {
@@ -181,14 +182,14 @@ template <class E> static void run_rank(const Tile& t, const int32_t* args, int 
                     if (plain) {
 #pragma GCC unroll 5
                         for (; age < w; age++) {
-                            const V v = load(x.row(r - age, lane));
+                            const V v = fetch<E>(x, r - age, lane);
                             below -= v < now;
                             upto -= v <= now;
                         }
                         rank = __builtin_convertvector(below + upto + 1, V) * (E)(0.5) / (E)w;
                     } else {
                         for (; age < w; age++) {
-                            const V v = load(x.row(r - age, lane));
+                            const V v = fetch<E>(x, r - age, lane);
                             const Mask<E> ok = finite(v);
                             below -= (v < now) & ok;
                             upto -= (v <= now) & ok;

@@ -36,6 +36,9 @@ constexpr int FLOAT_ROW = LANES * 4;
 constexpr int DOUBLE_ROW = LANES * 8;
 
 INLINE bool is_wide(const Tile& t, int slot) { return slot >= 0 && t.shapes[slot].wide; }
+INLINE bool sinks_wide(const Tile& t, int target) {
+    return target < 0 ? t.outputs[~target].wide : t.shapes[target].wide;
+}
 
 // Row 0 of an operand, its lag taken off; `stride` is the distance of its rows in elements.
 template <class E> struct Series {
@@ -44,6 +47,12 @@ template <class E> struct Series {
 };
 template <class E> INLINE Series<E> series(const Tile& t, const int32_t* operand) {
     return Series<E>{(const E*)t.slots[operand[0]] - (int64_t)operand[1] * LANES};
+}
+
+// A vector of the series for a kernel that computes in type E.
+template <class E, class S> INLINE Value<E> fetch(Series<S> x, int r, int lane) {
+    if constexpr (sizeof(E) == sizeof(S)) return load(x.row(r, lane));
+    else return widen(x.row(r, lane));
 }
 
 // Where results go: a slot or an output. Results of single precision may pass an addition and a finishing
