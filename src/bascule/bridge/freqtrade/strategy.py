@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
+from freqtrade.configuration import TimeRange
 from freqtrade.enums import RunMode
 from freqtrade.exceptions import OperationalException
 from freqtrade.persistence import Trade
-from freqtrade.strategy import DecimalParameter, IStrategy, stoploss_from_open
+from freqtrade.strategy import DecimalParameter, IStrategy, stoploss_from_absolute
 
 from bascule import __version__
 from bascule.bridge.freqtrade import datafiles, feed
@@ -161,7 +162,9 @@ class FactorStrategy(IStrategy):
                 )
             if self.config.get("runmode") not in LIVE_MODES:
                 spec, folder = self._bundle.spec, self.config["datadir"]
-                datafiles.require(folder, whitelist, spec.bar, spec.market)
+                traded = TimeRange.parse_timerange(self.config.get("timerange"))
+                span = {"start": traded.startdt, "end": traded.stopdt}
+                datafiles.require(folder, whitelist, spec.bar, spec.market, **span)
                 if self._mode == "computed":
                     datafiles.require(folder, self._pairs(), spec.bar, spec.market, funding=False)
         except BasculeError as error:
@@ -302,11 +305,9 @@ class FactorStrategy(IStrategy):
         distance = self._latest(pair, "stop_distance")
         if not distance > 0:
             return None
-        return float(
-            stoploss_from_open(
-                -distance * trade.leverage, current_profit, is_short=trade.is_short, leverage=trade.leverage
-            )
-        )
+        # a price, not a loss: stoploss_from_open would count the fees in and stop earlier
+        stop = trade.open_rate * (1 + distance if trade.is_short else 1 - distance)
+        return float(stoploss_from_absolute(stop, current_rate, trade.is_short, trade.leverage))
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle without the signals, which every process can compute or read again."""
