@@ -282,9 +282,9 @@ def _summary(outcomes: dict[str, Outcome], run: Run) -> Table:
         "rank IC (Newey-West t)", f"{number(alpha['rank_ic'], 4)} ({number(alpha['rank_ic_t'], 1)})"
     )
     table.add_row("control: t on shuffled labels", number(alpha["shuffled_t"], 1))
-    for name, figures in traded["comparison"].items():
-        parts = (percent(figures["total"]), number(figures["sharpe"], 2), percent(-figures["max_drawdown"]))
-        table.add_row(f"{name}: return / Sharpe / drawdown", " / ".join(parts))
+    for one in traded["comparison"]:
+        parts = (percent(one["total"]), number(one["sharpe"], 2), percent(-one["max_drawdown"]))
+        table.add_row(f"{one['name']}: return / Sharpe / drawdown", " / ".join(parts))
     table.add_row("trades", f"{traded['trades']:,}")
     table.add_row("factor × horizon trials", f"{outcomes['factors'].facts['trials']:,}")
     return table
