@@ -85,9 +85,8 @@ def check(config: ConfigFile, set_: Overrides = None) -> None:
 
     loaded = load(config, set_ or ())
     found = resolve(loaded.factors)
-    console.print(
-        f"{config}: good. {len(found)} factors, {loaded.timeframe} candles, run folder {loaded.home}"
-    )
+    text = f"{config}: good. {len(found)} factors, {loaded.timeframe} candles, run folder {loaded.home}"
+    console.print(text, soft_wrap=True, highlight=False)
 
 
 @app.command()
