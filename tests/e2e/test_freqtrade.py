@@ -168,6 +168,14 @@ def test_futures_trade_both_sides_with_funding(futures: Research, tmp_path: Path
     assert stored.equity.nunique() > 0.95 * len(stored.equity)
     computed = run.backtest(job(futures, tmp_path / "computed", "computed"))
     pd.testing.assert_frame_equal(computed.trades[SAME], stored.trades[SAME])
+    # leverage halves the margin and leaves entries, exits and stops where they were
+    doubled = job(futures, tmp_path / "doubled")
+    doubled = replace(doubled, settings=doubled.settings.model_copy(update={"leverage": 2.0}))
+    levered = run.backtest(doubled)
+    check_trades(futures, levered.trades)
+    assert set(levered.trades["leverage"]) == {2.0}
+    first = [result.trades["stake_amount"].iloc[0] for result in (levered, stored)]
+    assert first[0] == pytest.approx(first[1] / 2, rel=1e-6)
 
 
 WEEK = {"start": "2023-03-01", "end": "2023-03-08"}

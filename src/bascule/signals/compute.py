@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bascule.core import ConfigError, Panel, Progress, silent
 from bascule.core.panel import FloatArray
-from bascule.evaluate.rows import row_ranks, row_sums
+from bascule.evaluate.rows import row_sums
 from bascule.signals.frame import SignalFrame
 from bascule.signals.spec import SignalSpec
 
@@ -148,10 +148,12 @@ def finish(
 def rank_rows(values: FloatArray) -> FloatArray:
     """Rank of each value in its row, scaled to [0, 1]; ties share their mean rank; NaN stays NaN.
 
-    A value alone in its row is in the middle (0.5).
+    A single value in a row is in its middle (0.5).
     """
+    from bascule.evaluate import row_ranks
+
     ranks = row_ranks(values)
-    count = np.isfinite(ranks).sum(axis=1)[:, None]
+    count = np.isfinite(ranks).sum(axis=1, keepdims=True)
     scaled = np.where(count > 1, (ranks - 1) / np.maximum(count - 1, 1), ranks - 0.5)
     return scaled.astype(np.float32)
 

@@ -35,6 +35,8 @@ from bascule.core import BasculeError, BridgeError, Instrument
 from bascule.signals import Bundle, SignalFrame, unavailable_live
 
 LIVE_MODES = (RunMode.DRY_RUN, RunMode.LIVE)
+# candles that carry signals in a live run: it trades on the newest, its charts show some more
+SHOWN_LIVE = 200
 
 
 class FactorStrategy(IStrategy):
@@ -202,7 +204,11 @@ class FactorStrategy(IStrategy):
             key = (id(self.dp), self.config.get("timerange"), self.config.get("startup_candle_count"))
         if self._cached is None or self._cached[0] != key:
             read = self.dp.get_pair_dataframe if live else self.dp.historic_ohlcv
-            panel = feed.panel_of({pair: read(pair, self.timeframe) for pair in pairs}, self._bundle.spec.bar)
+            panel = feed.panel_of(
+                {pair: read(pair, self.timeframe) for pair in pairs},
+                self._bundle.spec.bar,
+                bars=self._bundle.lookback + SHOWN_LIVE if live else None,
+            )
             self._cached = (key, self._bundle.live(panel))
         return self._cached[1]
 
