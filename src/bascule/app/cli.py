@@ -7,6 +7,7 @@ usage, 3 health checks found errors, 130 interrupted (run the same command again
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -153,6 +154,8 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     given = [a for a in given if a != "--debug"]
+    # on a busy machine OpenMP's spinning threads make training several times slower; read at its first import
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(given)
     except BasculeError as error:
