@@ -73,7 +73,7 @@ def test_defaults_follow_the_run_mode(spot: Research, futures: Research) -> None
     live = strategy(settings(spot, runmode=RunMode.DRY_RUN))
     assert (live._mode, live.startup_candle_count) == ("computed", spot.bundle.lookback + 1)
     assert strategy(settings(futures)).can_short
-    assert stored.stoploss == -spot.spec.risk.stop_max
+    assert stored.stoploss == -spot.spec.stop.cap
 
 
 def test_thresholds_default_to_the_bundles_rules_but_the_user_may_set_them(spot: Research) -> None:

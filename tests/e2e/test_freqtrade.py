@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bascule.bridge.freqtrade import run
+from bascule.bridge.freqtrade import results, run
 from bascule.bridge.freqtrade.config import TradeSettings
 from bascule.bridge.freqtrade.results import BacktestResult
 from bascule.core import BridgeError, Instrument
@@ -166,6 +166,11 @@ def test_futures_trade_both_sides_with_funding(futures: Research, tmp_path: Path
     assert (stored.trades["funding_fees"] != 0).any()
     assert stored.equity.iloc[-1] == pytest.approx(stored.metrics["final_balance"], rel=1e-9)
     assert stored.equity.nunique() > 0.95 * len(stored.equity)
+    # the candles may go: the equity was kept beside the result
+    pd.testing.assert_series_equal(results.load(stored.path).equity, stored.equity, check_freq=False)
+    stored.path.with_suffix(".equity.parquet").unlink()
+    with pytest.raises(BridgeError, match="leaves open positions out"):
+        results.load(stored.path)
     computed = run.backtest(job(futures, tmp_path / "computed", "computed"))
     pd.testing.assert_frame_equal(computed.trades[SAME], stored.trades[SAME])
     # leverage halves the margin and leaves entries, exits and stops where they were

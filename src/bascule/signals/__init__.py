@@ -15,7 +15,7 @@ from bascule.signals.bundle import Bundle
 from bascule.signals.compute import features, finish, lookback, unavailable_live, with_members
 from bascule.signals.frame import SignalFrame
 from bascule.signals.manifest import ModelWindow, Span
-from bascule.signals.spec import FactorText, RuleSettings, SignalSettings, SignalSpec
+from bascule.signals.spec import FactorText, RuleSettings, SignalSettings, SignalSpec, StopSettings
 from bascule.signals.writer import write_bundle
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "SignalSettings",
     "SignalSpec",
     "Span",
+    "StopSettings",
     "features",
     "finish",
     "lookback",

@@ -187,15 +187,13 @@ def expected_return(alpha: FloatArray, volatility: FloatArray, spec: SignalSpec)
 
 
 def stop_distance(scores: RiskScores, spec: SignalSpec) -> FloatArray:
-    """Stop distance over the horizon (`risk.stop_distance`), narrower at high risk scores ``[T, N]``.
-
-    An unknown score counts as the worst; the distance is never below ``risk.stop_min``.
-    """
-    from bascule import risk
-
-    widest = risk.stop_distance(scores.volatility, spec.risk, spec.bar, spec.horizon)
-    score = np.where(np.isfinite(scores.score), scores.score, 1)
-    return np.maximum(widest * (1 - spec.stop_tightening * score), spec.risk.stop_min).astype(np.float32)
+    """Distance of the stop from the entry price, fraction of it ``[T, N]``; formula in `StopSettings`."""
+    stop = spec.stop
+    score = np.where(np.isfinite(scores.score), scores.score, 1.0)
+    multiple = stop.calm + (stop.stressed - stop.calm) * score
+    distance = multiple * scores.volatility * np.sqrt(_years(spec))
+    known: FloatArray = np.where(np.isfinite(distance), distance, stop.cap).astype(np.float32)
+    return np.clip(known, np.float32(stop.floor), np.float32(stop.cap))
 
 
 def _years(spec: SignalSpec) -> float:

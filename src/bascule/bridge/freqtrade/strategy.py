@@ -87,7 +87,7 @@ class FactorStrategy(IStrategy):
         self.can_short = spec.market == "futures"
         self._leverage = float(options.get("leverage", 1.0))
         # a hard floor below every stop that the signals can ask for
-        self.stoploss = -min(0.99, spec.risk.stop_max * self._leverage)
+        self.stoploss = -min(0.99, spec.stop.cap * self._leverage)
         # one candle more, so that a window that starts between two candles still covers the look-back
         self.startup_candle_count = self._bundle.lookback + 1 if self._mode == "computed" else 1
         self._cached: tuple[Any, SignalFrame] | None = None
