@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bascule.bridge.freqtrade.datafiles import file
 from bascule.core import Instrument, Panel
 from bascule.core.panel import FloatArray
-from bascule.data.prepare import prepare
+from bascule.data.export import to_freqtrade
+from bascule.data.store import Store
 from bascule.signals import Bundle, FactorText, SignalFrame, SignalSpec, features, finish, write_bundle
 from bascule.signals.compute import with_members
 from tests.bridge.panels import START, market
@@ -82,14 +82,20 @@ def spec(kind: str, **changes: Any) -> SignalSpec:
     return SignalSpec.read(values | changes)
 
 
-def build(folder: Path, kind: str, start: np.datetime64 = START, days: int = DAYS) -> Research:
+def build(
+    folder: Path, kind: str, start: np.datetime64 = START, days: int = DAYS, **changes: Any
+) -> Research:
     """Candles, features, walk-forward models of 20 days each, signals, bundle, and freqtrade's files."""
     from bascule.evaluate import forward_return
     from bascule.models import ModelSettings, WalkForwardSettings, folds, train_walk_forward
 
     raw = holes(market(24 * days, futures=kind == "futures", start=start))
-    recipe = spec(kind)
-    panel = with_members(prepare(raw), recipe)
+    recipe = spec(kind, **changes)
+    store = Store.create(folder / "store")
+    store.write(long(raw), raw.timeframe)
+    store.build_provider(raw.timeframe)
+    to_freqtrade(store, raw.timeframe, folder / "data", market=recipe.market)
+    panel = with_members(store.panel(raw.timeframe), recipe)
     values = features(panel, recipe)
     walk = WalkForwardSettings(
         first_test=(start + np.timedelta64(40, "D")).astype("datetime64[D]").item(),
@@ -116,31 +122,27 @@ def build(folder: Path, kind: str, start: np.datetime64 = START, days: int = DAY
         panel=panel,
         signals=signals,
         models=models,
-        data_fingerprint=raw.fingerprint(),
+        data_fingerprint=store.fingerprint(raw.timeframe),
         created=raw.time[-1],
     )
-    write_candles(raw, folder / "data", kind)
     return Research(raw, panel, recipe, values, signals, models, bundle, folder / "data")
 
 
-def write_candles(panel: Panel, folder: Path, kind: str) -> None:
-    """Feather files as freqtrade writes them; futures with mark prices and funding."""
-    for column, name in enumerate(panel.instruments):
-        one = Instrument.parse(name)
-        candles = pd.DataFrame(
-            {f: panel[f][:, column].astype(np.float64) for f in ("open", "high", "low", "close", "volume")}
-        )
-        candles.insert(0, "date", pd.DatetimeIndex(panel.time).tz_localize("UTC"))
-        candles = candles.dropna().reset_index(drop=True)
-        path = file(folder, one, panel.timeframe, "" if kind == "spot" else "futures")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        candles.to_feather(path)
-        if kind == "futures":
-            candles.to_feather(file(folder, one, panel.timeframe, "mark"))
-            hours = candles["date"].iloc[0].ceil("8h")
-            dates = pd.date_range(hours, candles["date"].iloc[-1], freq="8h")
-            rates = pd.DataFrame({"date": dates, "funding_rate": 0.0001})
-            rates.to_feather(file(folder, one, panel.timeframe, "funding_rate"))
+def long(panel: Panel) -> pd.DataFrame:
+    """The canonical long frame of a raw panel; futures with a mark price and funding every eight hours."""
+    t, n = np.nonzero(np.isfinite(panel["close"]))
+    frame = pd.DataFrame(
+        {
+            "time": pd.DatetimeIndex(panel.time[t]).tz_localize("UTC"),
+            "instrument": np.array(panel.instruments)[n],
+            **{name: values[t, n] for name, values in panel.fields.items()},
+        }
+    )
+    if Instrument.parse(panel.instruments[0]).is_future:
+        settled = frame["time"].dt.hour % 8 == 0
+        frame["funding_rate"] = np.where(settled, np.float32(0.0001), np.float32(np.nan))
+        frame["mark"] = frame["close"]
+    return frame.sort_values(["instrument", "time"], ignore_index=True)
 
 
 _STASH: pytest.StashKey[dict[str, Research]] = pytest.StashKey()

@@ -61,6 +61,13 @@ def test_freqtrades_candles_lead_to_the_stored_signals(spot: Research) -> None:
         np.testing.assert_array_equal(here[known], there[known], err_msg=name)
 
 
+def test_a_pair_that_left_long_ago_does_not_stretch_the_window(spot: Research) -> None:
+    frame = candles(spot, "BTC_USDT")
+    gone = frame.iloc[:100]
+    panel = panel_of({"BTC/USDT": frame, "ETH/USDT": gone}, Timeframe.parse("1h"), bars=300)
+    assert panel.shape == (300, 1) and panel.time[-1] == spot.raw.time[-1]
+
+
 def test_empty_pairs_are_left_out_but_not_all(spot: Research) -> None:
     frame = candles(spot, "BTC_USDT")
     panel = panel_of({"BTC/USDT": frame, "ETH/USDT": frame.iloc[:0]}, Timeframe.parse("1h"))

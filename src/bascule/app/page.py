@@ -30,7 +30,7 @@ class Figure:
     def html(self) -> str:
         """The figure's HTML, without the library (the page carries it once)."""
         text: str = self.figure.to_html(
-            full_html=False, include_plotlyjs=False, config={"displaylogo": False, "responsive": True}
+            full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True}
         )
         return text
 

@@ -99,12 +99,12 @@ def _alpha_cards(run: Run, facts: dict[str, Any]) -> list[Card]:
 
 
 def _backtest_cards(run: Run, found: BacktestResult) -> list[Card]:
-    metrics = found.metrics
+    ours = run.facts("backtest")["comparison"][0]
     return [
-        Card("return after costs", percent(metrics["profit_total"])),
-        Card("Sharpe, marked to market", number(metrics["sharpe"], 2)),
-        Card("largest drawdown", percent(-metrics["max_drawdown"])),
-        Card("trades", f"{int(metrics['total_trades']):,}"),
+        Card("return after costs", percent(ours["total"])),
+        Card("Sharpe, marked to market", number(ours["sharpe"], 2)),
+        Card("largest drawdown", percent(-ours["max_drawdown"])),
+        Card("trades", f"{len(found.trades):,}"),
     ]
 
 
@@ -198,15 +198,16 @@ def _factor_sections(run: Run) -> list[Section]:
 def _backtest_sections(run: Run, found: BacktestResult, curves: pd.DataFrame) -> list[Section]:
     settings, facts = run.config.backtest, run.facts("backtest")
     note = (
-        f"freqtrade, {facts['first'][:10]} to {facts['last'][:10]}. Every fill costs "
-        f"{percent(settings.fee, 2)} fee and {percent(settings.slippage, 2)} slippage. Equal weight holds every instrument of the first "
-        f"day's universe; the leader is {facts['leader']}. Costs paid in all: "
-        f"{facts['costs']:,.0f} ({percent(facts['costs'] / settings.wallet)} of the starting wallet)."
+        f"freqtrade, {facts['first'][:10]} to {facts['last'][:10]}. "
+        f"Every fill costs {percent(settings.fee, 2)} fee and {percent(settings.slippage, 2)} slippage. "
+        "Equal weight holds every instrument of the first day's universe; "
+        f"the leader is {facts['leader']}. Costs paid in all: {facts['costs']:,.0f} "
+        f"({percent(facts['costs'] / settings.wallet)} of the starting wallet)."
     )
     named = {
         "strategy": found.equity,
-        "equal weight, held": curves["equal_weight"],
-        f"{facts['leader']}, held": curves["leader"],
+        "equal weight, held": curves["equal_weight"].dropna(),
+        f"{facts['leader']}, held": curves["leader"].dropna(),
     }
     drawn = [
         Figure("Wealth and drawdown", figures.equity(named)),
@@ -236,7 +237,7 @@ def _backtest_sections(run: Run, found: BacktestResult, curves: pd.DataFrame) ->
 def _comparison(found: BacktestResult, facts: dict[str, Any]) -> Table:
     rows = [
         [
-            name,
+            m["name"],
             percent(m["total"]),
             percent(m["cagr"]),
             number(m["sharpe"], 2),
@@ -244,7 +245,7 @@ def _comparison(found: BacktestResult, facts: dict[str, Any]) -> Table:
             percent(-m["max_drawdown"]),
             percent(m["volatility"]),
         ]
-        for name, m in facts["comparison"].items()
+        for m in facts["comparison"]
     ]
     head = ["", "return", "a year", "Sharpe", "Sortino", "largest drawdown", "volatility"]
     return Table(head, rows, "Marked to market, after costs; Sharpe and Sortino from daily returns × √365")

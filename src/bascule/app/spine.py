@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -27,10 +27,14 @@ from bascule.app.run import Run
 from bascule.app.sources import health_table, read_source, source_fingerprint
 from bascule.app.stage import Outcome, Runner, Stage
 from bascule.app.trading import run_backtest
-from bascule.core import files
+from bascule.core import Panel, files
 from bascule.core.panel import FloatArray
 from bascule.data import health
+from bascule.data.prepare import prepare
 from bascule.data.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PREDICTIONS = "predictions.npz"
 FACTOR_TABLE = "factors.parquet"
@@ -51,9 +55,11 @@ def load_data(run: Run, folder: Path) -> dict[str, Any]:
         frame = read_source(config)
     with run.progress("Check health") as progress:
         report = health.check(frame, timeframe, config.data.health, progress)
-    files.write_json(folder / HEALTH, report.to_dict())
     if report.issues:
         run.console.print(health_table(report))
+    if not report.errors:
+        _preflight(run, frame)
+    files.write_json(folder / HEALTH, report.to_dict())
     store = Store.create(folder / "store")
     with run.progress("Write store") as progress:
         store.write(frame, timeframe, repair=config.data.repair, progress=progress)
@@ -66,6 +72,13 @@ def load_data(run: Run, folder: Path) -> dict[str, Any]:
         "last": report.last,
         "fingerprint": store.fingerprint(timeframe),
     }
+
+
+def _preflight(run: Run, frame: pd.DataFrame) -> None:
+    """Find out before anything is written whether universe and folds fit the data at all."""
+    panel = prepare(Panel.from_long(frame, run.recipe.bar), vwap=run.recipe.vwap)
+    signals.with_members(panel, run.recipe)
+    models.folds(panel.time, run.config.walk_forward, run.recipe.horizon)
 
 
 def measure_factors(run: Run, folder: Path) -> dict[str, Any]:
@@ -237,7 +250,7 @@ def stages(config: RunConfig) -> tuple[Stage[Run], ...]:
         Stage("factors", "Factors and their evaluation", ("data",), measured, measure_factors),
         Stage("train", "Walk-forward training", ("data",), trained, train, resumable=True),
         Stage("signals", "Risk, weights, signal bundle", ("factors", "train"), frozen, freeze_signals),
-        Stage("backtest", "freqtrade backtest", ("signals",), some("backtest"), run_backtest),
+        Stage("backtest", "freqtrade backtest", ("signals",), some("backtest"), run_backtest, logs=True),
         Stage("report", "Report", ("backtest",), some("name"), write_report),
     )
 
@@ -282,9 +295,9 @@ def _summary(outcomes: dict[str, Outcome], run: Run) -> Table:
         "rank IC (Newey-West t)", f"{number(alpha['rank_ic'], 4)} ({number(alpha['rank_ic_t'], 1)})"
     )
     table.add_row("control: t on shuffled labels", number(alpha["shuffled_t"], 1))
-    for name, figures in traded["comparison"].items():
-        parts = (percent(figures["total"]), number(figures["sharpe"], 2), percent(-figures["max_drawdown"]))
-        table.add_row(f"{name}: return / Sharpe / drawdown", " / ".join(parts))
+    for one in traded["comparison"]:
+        parts = (percent(one["total"]), number(one["sharpe"], 2), percent(-one["max_drawdown"]))
+        table.add_row(f"{one['name']}: return / Sharpe / drawdown", " / ".join(parts))
     table.add_row("trades", f"{traded['trades']:,}")
     table.add_row("factor × horizon trials", f"{outcomes['factors'].facts['trials']:,}")
     return table

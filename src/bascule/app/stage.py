@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import shutil
@@ -26,6 +27,7 @@ from bascule import __version__
 from bascule.core import BasculeError, ConfigError, files
 
 Context = TypeVar("Context")
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Stage(Generic[Context]):
         settings: JSON-able settings that its result depends on.
         work: does the work in the given folder and returns small JSON-able facts about it.
         resumable: True if ``work`` can go on from what an interrupted run left in its folder.
+        logs: True if its folder holds logs that explain an error, and so outlives one.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Stage(Generic[Context]):
     settings: Callable[[Context], Any]
     work: Callable[[Context, Path], dict[str, Any]]
     resumable: bool = False
+    logs: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,11 @@ class Runner(Generic[Context]):
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         begin = time.monotonic()
-        facts = stage.work(context, folder)
+        try:
+            facts = stage.work(context, folder)
+        except BasculeError:
+            self._clear(stage, folder)
+            raise
         seconds = round(time.monotonic() - begin, 2)
         record = {"fingerprint": fingerprint, "facts": facts, "seconds": seconds}
         files.write_json(self._marker(stage.name), record)
@@ -151,10 +159,21 @@ class Runner(Generic[Context]):
                 shutil.rmtree(other, ignore_errors=True)
         return Outcome(folder, facts, seconds, fresh=True)
 
+    def _clear(self, stage: Stage[Context], folder: Path) -> None:
+        """Input that was refused leaves nothing behind."""
+        if not (stage.resumable or stage.logs):
+            shutil.rmtree(folder)
+        for path in (folder, folder.parent, self.folder / "stages"):
+            with contextlib.suppress(OSError):  # not empty, or not there
+                path.rmdir()
+        if {path.name for path in self.folder.iterdir()} == {LOCK}:
+            (self.folder / LOCK).unlink()
+            self.folder.rmdir()
+
     @contextmanager
     def _lock(self) -> Iterator[None]:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as stream:
+        with (self.folder / LOCK).open("w") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -86,7 +86,7 @@ def run_backtest(run: Run, folder: Path) -> dict[str, Any]:
         "leader": leader,
         "trades": int(found.metrics["total_trades"]),
         "costs": paid(found, cost),
-        "comparison": {name: performance(curve) for name, curve in curves.items()},
+        "comparison": [{"name": name, **performance(curve)} for name, curve in curves.items()],
     }
 
 
@@ -111,7 +111,7 @@ def paid(found: BacktestResult, cost: float) -> float:
     return float(cost * value.sum())
 
 
-def performance(curve: pd.Series[float]) -> dict[str, float | None]:
+def performance(curve: pd.Series[float]) -> dict[str, Any]:
     """Figures of a wealth curve from its daily last values; a year has 365 days.
 
     Returns:

@@ -54,7 +54,7 @@ class ModelSettings(Settings):
         default="rank", description="learn the rank or z-score within the row, or the raw forward return"
     )
     features: FeatureKind = Field(
-        default="raw", description="raw, or rank: percentile among the members of the same time"
+        default="rank", description="rank: percentile among the members of the same time; or raw"
     )
     row_stride: int | None = Field(
         default=None, ge=1, description="learn from every n-th row; None: from max_samples"

@@ -4,7 +4,7 @@
 the algorithm.
 """
 
-from bascule.risk.scores import Regime, RiskScores, compute, stop_distance
+from bascule.risk.scores import Regime, RiskScores, compute
 from bascule.risk.settings import RiskSettings, lookback
 
-__all__ = ["Regime", "RiskScores", "RiskSettings", "compute", "lookback", "stop_distance"]
+__all__ = ["Regime", "RiskScores", "RiskSettings", "compute", "lookback"]

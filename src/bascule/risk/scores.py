@@ -26,7 +26,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from bascule.core import Panel, Timeframe, UniverseError
+from bascule.core import Panel, UniverseError
 from bascule.core.panel import BoolArray, FloatArray
 from bascule.evaluate import percentiles, row_sums
 from bascule.evaluate.rows import Float64Array
@@ -127,19 +127,6 @@ def compute(panel: Panel, settings: RiskSettings | None = None) -> RiskScores:
         portfolio=portfolio.astype(np.float32),
         regime=_regime(portfolio, market, span, settings),
     )
-
-
-def stop_distance(
-    volatility: FloatArray, settings: RiskSettings, timeframe: Timeframe, bars: int
-) -> FloatArray:
-    """Distance of a stop from the entry price, as a share of it, float32.
-
-    ``stop_multiple`` deviations of the return over ``bars`` candles, within ``stop_min`` and ``stop_max``;
-    unknown volatility gives ``stop_max``.
-    """
-    deviation = volatility.astype(np.float64) * np.sqrt(bars / timeframe.bars_a_year)
-    distance = np.clip(settings.stop_multiple * deviation, settings.stop_min, settings.stop_max)
-    return np.where(np.isfinite(distance), distance, settings.stop_max).astype(np.float32)
 
 
 def _inside(values: Float64Array, members: BoolArray) -> FloatArray:

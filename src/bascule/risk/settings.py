@@ -46,18 +46,11 @@ class RiskSettings(Settings):
     weight_correlation: float = Field(default=0.2, ge=0, description="weight in the portfolio score")
     calm: float = Field(default=0.35, gt=0, lt=1, description="portfolio scores below this are calm")
     stressed: float = Field(default=0.7, gt=0, lt=1, description="portfolio scores above this are stressed")
-    stop_multiple: float = Field(
-        default=3.0, gt=0, description="stop distance in deviations of the return over the holding time"
-    )
-    stop_min: float = Field(default=0.02, gt=0, lt=1, description="smallest stop distance (share of price)")
-    stop_max: float = Field(default=0.25, gt=0, lt=1, description="largest stop distance (share of price)")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.calm >= self.stressed:
             raise ValueError("calm must be below stressed")
-        if self.stop_min > self.stop_max:
-            raise ValueError("stop_min must not exceed stop_max")
         parts = (
             self.weight_volatility + self.weight_beta + self.weight_illiquidity + self.weight_history,
             self.weight_market_volatility + self.weight_drawdown + self.weight_correlation,

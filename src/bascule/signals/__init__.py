@@ -6,16 +6,17 @@
    ``frame.py``).
 3. `lookback` says how much history a row needs. All steps look back over finite windows only, so any window
    that covers it gives the same bits: a live bot needs no database to agree with research.
-4. `write_bundle` freezes recipe, models and out-of-sample signals into a folder (``bundle.py``,
-   ``manifest.py``); `Bundle.open` verifies it; `Bundle.signals` is the stored reading, `Bundle.live` the
-   computed one.
+4. `write_bundle` freezes recipe, models and out-of-sample signals into a folder (``writer.py``,
+   ``manifest.py``); `Bundle.open` verifies it (``bundle.py``); `Bundle.signals` is the stored reading,
+   `Bundle.live` the computed one.
 """
 
-from bascule.signals.bundle import Bundle, write_bundle
+from bascule.signals.bundle import Bundle
 from bascule.signals.compute import features, finish, lookback, unavailable_live, with_members
 from bascule.signals.frame import SignalFrame
 from bascule.signals.manifest import ModelWindow, Span
-from bascule.signals.spec import FactorText, RuleSettings, SignalSettings, SignalSpec
+from bascule.signals.spec import FactorText, RuleSettings, SignalSettings, SignalSpec, StopSettings
+from bascule.signals.writer import write_bundle
 
 __all__ = [
     "Bundle",
@@ -26,6 +27,7 @@ __all__ = [
     "SignalSettings",
     "SignalSpec",
     "Span",
+    "StopSettings",
     "features",
     "finish",
     "lookback",

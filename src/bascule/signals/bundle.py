@@ -23,21 +23,17 @@ Models are loaded from text by ``models.load``; nothing in a bundle is ever exec
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from bascule import __version__
-from bascule.core import BundleError, Moment, Panel, moment
-from bascule.core.files import atomic_folder, checksum, fingerprint, point, write_json
+from bascule.core import BundleError, Panel
+from bascule.core.files import checksum, fingerprint
 from bascule.core.panel import FloatArray
 from bascule.core.timeframe import TimeArray
 from bascule.signals import compute
@@ -45,12 +41,7 @@ from bascule.signals.frame import SignalFrame
 from bascule.signals.manifest import (
     MANIFEST,
     MODELS,
-    SCHEMA,
-    DataRecord,
     Manifest,
-    ModelWindow,
-    Span,
-    stamp,
     unstamp,
 )
 from bascule.signals.spec import SignalSpec
@@ -62,7 +53,6 @@ SIGNALS = "signals.parquet"
 FACTORS = "factors.yaml"
 REPORT = "report.html"
 CURRENT = "current"
-_RECORDED = ("numpy", "pandas", "lightgbm", "pyqlib", "freqtrade")
 # forms that are read as data; pickles and the like could run code
 _MODEL_FORMS = frozenset({".txt", ".json", ".yaml", ".ubj", ".cbm"})
 
@@ -227,96 +217,7 @@ class Bundle:
         return {"path": self.path, "manifest": self.manifest, "_loaded": {}}
 
 
-def write_bundle(
-    folder: Path,
-    *,
-    spec: SignalSpec,
-    panel: Panel,
-    signals: SignalFrame,
-    models: Sequence[Path],
-    data_fingerprint: str,
-    created: Moment,
-    report: Path | None = None,
-    activate: bool = True,
-) -> Bundle:
-    """Write a bundle below ``folder`` and turn ``current`` to it.
-
-    Args:
-        folder: where bundles are kept.
-        spec: the recipe.
-        panel: the prepared panel of the research, for its instruments and their listing times.
-        signals: of `finish`, over all rows; rows without a model are left out.
-        models: folders of the fitted models, as `models.train_walk_forward` leaves them.
-        data_fingerprint: digest of the data, e.g. ``Store.fingerprint``.
-        created: time of writing.
-        report: an HTML file to go with it.
-        activate: False leaves ``current`` as it is.
-
-    Raises:
-        BundleError: the parts do not fit together, a model is in a form that could execute code, or the same
-            bundle is there already.
-    """
-    table = signals.to_long()
-    if table.empty or signals.instruments != panel.instruments:
-        raise BundleError(
-            "there are no signals" if table.empty else "signals and panel differ in instruments",
-            where="write_bundle",
-            remedy="write the signals of a finished walk-forward run over this very panel",
-        )
-    described = [(ModelWindow.describe(source), source) for source in models]
-    described.sort(key=lambda pair: unstamp(pair[0].test.start))
-    windows = [window for window, _ in described]
-    covered = signals.time[signals.covered]
-    values: dict[str, Any] = {
-        "schema_version": SCHEMA,
-        "created": stamp(created),
-        "spec": spec.model_dump(mode="json"),
-        "lookback": compute.lookback(spec),
-        "universe": list(panel.instruments),
-        "listed": {
-            name: stamp(time)
-            for name, time in zip(panel.instruments, panel.listed, strict=True)
-            if not np.isnat(time)
-        },
-        "models": [window.model_dump(mode="json") for window in windows],
-        "data": DataRecord(
-            fingerprint=data_fingerprint, first=stamp(panel.time[0]), last=stamp(panel.time[-1])
-        ).model_dump(),
-        "signals": Span.of(covered[0], covered[-1] + panel.timeframe.delta).model_dump(),
-        "rows": len(table),
-        "versions": {"bascule": __version__, **_versions()},
-    }
-    name = f"{str(moment(created).astype('datetime64[s]')).translate(_COMPACT)}Z-{fingerprint(values)[:8]}"
-    try:
-        with atomic_folder(folder / name) as aside:
-            table.to_parquet(aside / SIGNALS, index=False, compression="zstd")
-            factors = [factor.model_dump() for factor in spec.factors]
-            (aside / FACTORS).write_text(
-                yaml.safe_dump(factors, sort_keys=False, allow_unicode=True), "utf-8"
-            )
-            for window, source in described:
-                shutil.copytree(source, aside / window.path)
-                _refuse_code(aside / window.path, _files(aside / window.path))
-            if report is not None:
-                shutil.copyfile(report, aside / REPORT)
-            values["files"] = {one: checksum(aside / one) for one in _files(aside)}
-            Manifest.read(values, where=MANIFEST)
-            write_json(aside / MANIFEST, values)
-    except FileExistsError:
-        raise BundleError(
-            "this bundle exists already; finished bundles are never changed",
-            where=str(folder / name),
-            remedy="use it, or write at another time",
-        ) from None
-    if activate:
-        point(folder / CURRENT, folder / name)
-    return Bundle.open(folder / name)
-
-
-_COMPACT = str.maketrans("", "", "-:")
-
-
-def _refuse_code(folder: Path, names: Sequence[str]) -> None:
+def refuse_code(folder: Path, names: Sequence[str]) -> None:
     for name in names:
         if Path(name).suffix not in _MODEL_FORMS:
             raise BundleError(
@@ -326,13 +227,13 @@ def _refuse_code(folder: Path, names: Sequence[str]) -> None:
             )
 
 
-def _files(folder: Path) -> list[str]:
+def files_of(folder: Path) -> list[str]:
     """Relative paths of all files, sorted."""
     return sorted(item.relative_to(folder).as_posix() for item in folder.rglob("*") if not item.is_dir())
 
 
 def _verify(folder: Path, manifest: Manifest) -> None:
-    present = set(_files(folder)) - {MANIFEST}
+    present = set(files_of(folder)) - {MANIFEST}
     expected = set(manifest.files) | {SIGNALS, FACTORS}
     damage = [f"{name} is missing" for name in sorted(expected - present)]
     damage += [f"{name} does not belong to it" for name in sorted(present - set(manifest.files))]
@@ -348,14 +249,4 @@ def _verify(folder: Path, manifest: Manifest) -> None:
             where=str(folder),
             remedy="restore it from a copy, or write it anew",
         )
-    _refuse_code(folder, [name for name in manifest.files if name.startswith(f"{MODELS}/")])
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _RECORDED:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    refuse_code(folder, [name for name in manifest.files if name.startswith(f"{MODELS}/")])

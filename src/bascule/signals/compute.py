@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bascule.core import ConfigError, Panel, Progress, silent
 from bascule.core.panel import FloatArray
-from bascule.evaluate.rows import row_ranks, row_sums
+from bascule.evaluate.rows import row_sums
 from bascule.signals.frame import SignalFrame
 from bascule.signals.spec import SignalSpec
 
@@ -148,10 +148,12 @@ def finish(
 def rank_rows(values: FloatArray) -> FloatArray:
     """Rank of each value in its row, scaled to [0, 1]; ties share their mean rank; NaN stays NaN.
 
-    A value alone in its row is in the middle (0.5).
+    A single value in a row is in its middle (0.5).
     """
+    from bascule.evaluate import row_ranks
+
     ranks = row_ranks(values)
-    count = np.isfinite(ranks).sum(axis=1)[:, None]
+    count = np.isfinite(ranks).sum(axis=1, keepdims=True)
     scaled = np.where(count > 1, (ranks - 1) / np.maximum(count - 1, 1), ranks - 0.5)
     return scaled.astype(np.float32)
 
@@ -185,15 +187,13 @@ def expected_return(alpha: FloatArray, volatility: FloatArray, spec: SignalSpec)
 
 
 def stop_distance(scores: RiskScores, spec: SignalSpec) -> FloatArray:
-    """Stop distance over the horizon (`risk.stop_distance`), narrower at high risk scores ``[T, N]``.
-
-    An unknown score counts as the worst; the distance is never below ``risk.stop_min``.
-    """
-    from bascule import risk
-
-    widest = risk.stop_distance(scores.volatility, spec.risk, spec.bar, spec.horizon)
-    score = np.where(np.isfinite(scores.score), scores.score, 1)
-    return np.maximum(widest * (1 - spec.stop_tightening * score), spec.risk.stop_min).astype(np.float32)
+    """Distance of the stop from the entry price, fraction of it ``[T, N]``; formula in `StopSettings`."""
+    stop = spec.stop
+    score = np.where(np.isfinite(scores.score), scores.score, 1.0)
+    multiple = stop.calm + (stop.stressed - stop.calm) * score
+    distance = multiple * scores.volatility * np.sqrt(_years(spec))
+    known: FloatArray = np.where(np.isfinite(distance), distance, stop.cap).astype(np.float32)
+    return np.clip(known, np.float32(stop.floor), np.float32(stop.cap))
 
 
 def _years(spec: SignalSpec) -> float:

@@ -19,6 +19,28 @@ class FactorText(Settings):
     text: str = Field(min_length=1, description="expression, e.g. Mean($close, 5) / $close")
 
 
+class StopSettings(Settings):
+    """The stop: some standard deviations of the horizon's return, fewer where risk is high.
+
+    ``distance = clip(m · σ · √(horizon / year), floor, cap)``; *m* goes linearly from ``calm`` at risk score
+    0 to ``stressed`` at risk score 1, σ is the annual volatility of the instrument. An unknown score counts
+    as 1, an unknown volatility gives ``cap``.
+    """
+
+    calm: float = Field(default=4.0, gt=0, le=20, description="standard deviations at risk score 0")
+    stressed: float = Field(default=2.0, gt=0, le=20, description="standard deviations at risk score 1")
+    floor: float = Field(default=0.02, gt=0, lt=1, description="smallest distance, fraction of the price")
+    cap: float = Field(default=0.25, gt=0, lt=1, description="largest distance, fraction of the price")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.floor > self.cap:
+            raise ValueError(f"floor {self.floor} is above cap {self.cap}")
+        if self.stressed > self.calm:
+            raise ValueError(f"stressed {self.stressed} is wider than calm {self.calm}")
+        return self
+
+
 class RuleSettings(Settings):
     """When to enter and leave. Short side: the same, mirrored (rank 0 = best short).
 
@@ -64,9 +86,7 @@ class SignalSettings(Settings):
     universe: UniverseSettings = Field(default=UniverseSettings(), description="who may be traded, when")
     risk: RiskSettings = Field(default=RiskSettings(), description="risk scores")
     portfolio: PortfolioSettings = Field(default=PortfolioSettings(), description="target weights")
-    stop_tightening: float = Field(
-        default=0.5, ge=0, lt=1, description="share by which the stop is narrower at risk score 1 than at 0"
-    )
+    stop: StopSettings = Field(default=StopSettings(), description="stop distance")
     rules: RuleSettings = Field(default=RuleSettings(), description="entries and exits")
 
     @field_validator("timeframe")

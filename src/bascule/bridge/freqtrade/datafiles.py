@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bascule.core import BridgeError, Instrument, Timeframe
+from bascule.core import BridgeError, Instrument, Moment, Timeframe, moment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,14 @@ LONGEST_FUNDING_GAP_HOURS = 16
 
 
 def require(
-    folder: Path, pairs: Iterable[str], timeframe: Timeframe, market: str, *, funding: bool = True
+    folder: Path,
+    pairs: Iterable[str],
+    timeframe: Timeframe,
+    market: str,
+    *,
+    funding: bool = True,
+    start: Moment | None = None,
+    end: Moment | None = None,
 ) -> None:
     """Check that every pair has its files, and for futures that funding covers the candles.
 
@@ -31,6 +38,8 @@ def require(
         timeframe: of the candles.
         market: ``spot`` or ``futures``.
         funding: False asks of futures only the candles, for pairs that are looked at but not traded.
+        start: funding must cover candles from here on; None = from the first.
+        end: and before here; None = to the last.
 
     Raises:
         BridgeError: names the first gap and how many more there are.
@@ -54,7 +63,7 @@ def require(
         )
     if market == "futures" and funding:
         for one in wanted:
-            _require_funding(folder, one, timeframe)
+            _require_funding(folder, one, timeframe, start, end)
 
 
 def file(folder: Path, instrument: Instrument, timeframe: Timeframe, kind: str = "") -> Path:
@@ -66,13 +75,22 @@ def file(folder: Path, instrument: Instrument, timeframe: Timeframe, kind: str =
     return folder / "futures" / f"{name}-{frame}-{kind}.feather"
 
 
-def _require_funding(folder: Path, instrument: Instrument, timeframe: Timeframe) -> None:
+def _require_funding(
+    folder: Path, instrument: Instrument, timeframe: Timeframe, start: Moment | None, end: Moment | None
+) -> None:
     import pandas as pd
 
     candles = _dates(file(folder, instrument, timeframe, "futures"))
+    if start is not None:
+        candles = candles[candles >= pd.Timestamp(moment(start), tz="UTC")]
+    if end is not None:
+        candles = candles[candles < pd.Timestamp(moment(end), tz="UTC")]
+    if not len(candles):
+        return  # listed later or gone before: nothing is traded
     for kind in ("funding_rate", "mark"):
         path = file(folder, instrument, timeframe, kind)
         dates = _dates(path)
+        dates = dates[(dates >= candles.min()) & (dates <= candles.max())]
         edges = pd.DatetimeIndex([candles.min(), *dates, candles.max()])
         gap = edges.sort_values().to_series().diff().max()
         if not len(dates) or gap > pd.Timedelta(hours=LONGEST_FUNDING_GAP_HOURS):

@@ -66,12 +66,14 @@ def join(frame: SignalFrame, pair: str, dates: pd.Series) -> dict[str, FloatArra
     return result
 
 
-def panel_of(candles: Mapping[str, pd.DataFrame], timeframe: Timeframe) -> Panel:
+def panel_of(candles: Mapping[str, pd.DataFrame], timeframe: Timeframe, *, bars: int | None = None) -> Panel:
     """One raw panel of everybody's candles; pairs without any candle are left out.
 
     Args:
         candles: pair → data frame as freqtrade serves it.
         timeframe: candle length.
+        bars: only so many candles up to the newest one; a pair that left the exchange long ago would else
+            stretch the time axis to its last candles.
 
     Raises:
         BridgeError: nobody has a candle.
@@ -89,4 +91,8 @@ def panel_of(candles: Mapping[str, pd.DataFrame], timeframe: Timeframe) -> Panel
             where="candles",
             remedy="download them, or check dates and data folder",
         )
-    return Panel.from_long(pd.concat(parts).rename(columns={"date": "time"}), timeframe, fields=CANDLE)
+    table = pd.concat(parts).rename(columns={"date": "time"})
+    if bars is not None:
+        length = pd.Timedelta(seconds=bars * timeframe.seconds)
+        table = table[table["time"] > table["time"].max() - length]
+    return Panel.from_long(table, timeframe, fields=CANDLE)

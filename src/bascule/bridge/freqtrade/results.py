@@ -16,6 +16,7 @@ import numpy as np
 
 from bascule.bridge.freqtrade import datafiles
 from bascule.core import BridgeError, Instrument, Timeframe
+from bascule.core.files import atomic_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +68,8 @@ def load(path: Path, *, datadir: Path | None = None) -> BacktestResult:
 
     Args:
         path: freqtrade's result zip, or a ``backtest_results`` folder (then its latest).
-        datadir: freqtrade's data folder; needed for futures with trades.
+        datadir: freqtrade's data folder; needed for futures with trades at the first reading. The equity is
+            kept beside the zip, so that later readings need no candles.
 
     Raises:
         BridgeError: there is none, it is damaged, holds other than one strategy, or is of futures and
@@ -96,13 +98,7 @@ def load(path: Path, *, datadir: Path | None = None) -> BacktestResult:
     found = stats["strategy"][names[0]]
     equity = _equity(wallet, found)
     if found["trading_mode"] == "futures" and len(trades):
-        if datadir is None:
-            raise BridgeError(
-                "freqtrade's futures wallet leaves open positions out",
-                where=str(zipped),
-                remedy="pass datadir, so that they can be valued from the candles",
-            )
-        equity = _marked(equity, trades, found, datadir)
+        equity = _kept(zipped, equity, trades, found, datadir)
     figures = {name: _number(found.get(name)) for name in _FIGURES}
     return BacktestResult(names[0], trades, equity, {**figures, **risk_figures(equity)}, zipped)
 
@@ -123,6 +119,28 @@ def _equity(wallet: pd.DataFrame | None, stats: dict[str, Any]) -> pd.Series:
     value = wallet["rate"] * wallet["balance"]
     equity: pd.Series = value.groupby(wallet["date"]).sum().rename("equity")
     return equity
+
+
+def _kept(
+    zipped: Path, wallet: pd.Series, trades: pd.DataFrame, stats: dict[str, Any], datadir: Path | None
+) -> pd.Series:
+    """The marked equity of futures: from the candles, and then beside the zip; without candles from there."""
+    import pandas as pd
+
+    path = zipped.with_suffix(".equity.parquet")
+    if datadir is not None:
+        equity = _marked(wallet, trades, stats, datadir)
+        with atomic_file(path) as aside:
+            equity.to_frame().to_parquet(aside)
+        return equity
+    if not path.is_file():
+        raise BridgeError(
+            "freqtrade's futures wallet leaves open positions out",
+            where=str(zipped),
+            remedy="pass datadir, so that they can be valued from the candles",
+        )
+    kept: pd.Series = pd.read_parquet(path)["equity"]
+    return kept
 
 
 def _marked(wallet: pd.Series, trades: pd.DataFrame, stats: dict[str, Any], datadir: Path) -> pd.Series:

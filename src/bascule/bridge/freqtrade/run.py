@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,7 +85,7 @@ def workspace(
 
 
 def _fill(folder: Path, values: dict[str, object], strategy: str, text: str) -> None:
-    for name in ("strategies", "backtest_results", "logs"):
+    for name in ("strategies", "backtest_results", "hyperopt_results", "logs"):
         (folder / name).mkdir(exist_ok=True)
     with atomic_file(folder / "strategies" / f"{strategy}.py") as aside:
         aside.write_text(text, "utf-8")
@@ -121,11 +121,17 @@ class Job:
     timeout: float | None = None
 
     @property
+    def span(self) -> tuple[np.datetime64, np.datetime64]:
+        """First candle, and the candle to stop before."""
+        signals = self.bundle.manifest.signals
+        start = signals.start.removesuffix("Z") if self.start is None else self.start
+        end = signals.end.removesuffix("Z") if self.end is None else self.end
+        return moment(start), moment(end)
+
+    @property
     def timerange(self) -> str:
         """freqtrade's ``--timerange``, in Unix seconds. Its end is included there, ours is not."""
-        signals = self.bundle.manifest.signals
-        first = moment(signals.start.removesuffix("Z") if self.start is None else self.start)
-        stop = moment(signals.end.removesuffix("Z") if self.end is None else self.end)
+        first, stop = self.span
         last = stop - self.bundle.spec.bar.delta
         if not first < last:
             raise BridgeError(
@@ -196,12 +202,28 @@ def recursive(job: Job, *, startup: Iterable[int] = (199, 499)) -> bias.Recursiv
     return bias.read_recursive(finished.output)
 
 
+def command(job: Job, name: str, arguments: Sequence[str]) -> Finished:
+    """Any other sub-command of freqtrade in the job's workspace, e.g. ``hyperopt``.
+
+    Args:
+        job: the run; gives configuration, strategy, data folder and time range.
+        name: the sub-command.
+        arguments: its own further arguments.
+
+    Raises:
+        BridgeError: as `backtest`.
+    """
+    with _ready(job) as space:
+        return _run(job, space, name, arguments)
+
+
 @contextmanager
 def _ready(job: Job) -> Iterator[Workspace]:
     """Check the files, write the workspace, and serve the exchange for as long as it is used."""
     spec = job.bundle.spec
     pairs = job.bundle.instruments if job.pairs is None else job.pairs
-    datafiles.require(job.datadir, pairs, spec.bar, spec.market)
+    start, end = job.span
+    datafiles.require(job.datadir, pairs, spec.bar, spec.market, start=start, end=end)
     if job.settings.mode == "computed":
         datafiles.require(job.datadir, job.bundle.instruments, spec.bar, spec.market, funding=False)
     # backtests read candles from disk: the exchange has to know the markets only
@@ -224,7 +246,7 @@ def _module(space: Workspace) -> str:
     return "bascule.bridge.freqtrade.launch" if assumed else "freqtrade"
 
 
-def _run(job: Job, space: Workspace, command: str, more: list[str]) -> Finished:
+def _run(job: Job, space: Workspace, name: str, more: Sequence[str]) -> Finished:
     common = [
         *("--config", str(space.config)),
         *("--userdir", str(space.folder)),
@@ -233,9 +255,9 @@ def _run(job: Job, space: Workspace, command: str, more: list[str]) -> Finished:
         *("--timerange", job.timerange),
     ]
     return freqtrade(
-        command,
+        name,
         [*common, *more],
-        log=space.folder / "logs" / f"{command}.log",
+        log=space.folder / "logs" / f"{name}.log",
         timeout=job.timeout,
         module=_module(space),
     )

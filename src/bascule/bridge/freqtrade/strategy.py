@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
+from freqtrade.configuration import TimeRange
 from freqtrade.enums import RunMode
 from freqtrade.exceptions import OperationalException
 from freqtrade.persistence import Trade
-from freqtrade.strategy import DecimalParameter, IStrategy, stoploss_from_open
+from freqtrade.strategy import DecimalParameter, IStrategy, stoploss_from_absolute
 
 from bascule import __version__
 from bascule.bridge.freqtrade import datafiles, feed
@@ -34,6 +35,8 @@ from bascule.core import BasculeError, BridgeError, Instrument
 from bascule.signals import Bundle, SignalFrame, unavailable_live
 
 LIVE_MODES = (RunMode.DRY_RUN, RunMode.LIVE)
+# candles that carry signals in a live run: it trades on the newest, its charts show some more
+SHOWN_LIVE = 200
 
 
 class FactorStrategy(IStrategy):
@@ -84,7 +87,7 @@ class FactorStrategy(IStrategy):
         self.can_short = spec.market == "futures"
         self._leverage = float(options.get("leverage", 1.0))
         # a hard floor below every stop that the signals can ask for
-        self.stoploss = -min(0.99, spec.risk.stop_max * self._leverage)
+        self.stoploss = -min(0.99, spec.stop.cap * self._leverage)
         # one candle more, so that a window that starts between two candles still covers the look-back
         self.startup_candle_count = self._bundle.lookback + 1 if self._mode == "computed" else 1
         self._cached: tuple[Any, SignalFrame] | None = None
@@ -161,7 +164,9 @@ class FactorStrategy(IStrategy):
                 )
             if self.config.get("runmode") not in LIVE_MODES:
                 spec, folder = self._bundle.spec, self.config["datadir"]
-                datafiles.require(folder, whitelist, spec.bar, spec.market)
+                traded = TimeRange.parse_timerange(self.config.get("timerange"))
+                span = {"start": traded.startdt, "end": traded.stopdt}
+                datafiles.require(folder, whitelist, spec.bar, spec.market, **span)
                 if self._mode == "computed":
                     datafiles.require(folder, self._pairs(), spec.bar, spec.market, funding=False)
         except BasculeError as error:
@@ -199,7 +204,11 @@ class FactorStrategy(IStrategy):
             key = (id(self.dp), self.config.get("timerange"), self.config.get("startup_candle_count"))
         if self._cached is None or self._cached[0] != key:
             read = self.dp.get_pair_dataframe if live else self.dp.historic_ohlcv
-            panel = feed.panel_of({pair: read(pair, self.timeframe) for pair in pairs}, self._bundle.spec.bar)
+            panel = feed.panel_of(
+                {pair: read(pair, self.timeframe) for pair in pairs},
+                self._bundle.spec.bar,
+                bars=self._bundle.lookback + SHOWN_LIVE if live else None,
+            )
             self._cached = (key, self._bundle.live(panel))
         return self._cached[1]
 
@@ -302,11 +311,9 @@ class FactorStrategy(IStrategy):
         distance = self._latest(pair, "stop_distance")
         if not distance > 0:
             return None
-        return float(
-            stoploss_from_open(
-                -distance * trade.leverage, current_profit, is_short=trade.is_short, leverage=trade.leverage
-            )
-        )
+        # a price, not a loss: stoploss_from_open would count the fees in and stop earlier
+        stop = trade.open_rate * (1 + distance if trade.is_short else 1 - distance)
+        return float(stoploss_from_absolute(stop, current_rate, trade.is_short, trade.leverage))
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle without the signals, which every process can compute or read again."""

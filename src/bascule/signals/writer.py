@@ -1,0 +1,152 @@
+"""Writing a bundle: see `bascule.signals.bundle` for what it is and how it appears in one step."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from bascule import __version__
+from bascule.core import BundleError, Moment, Panel, StoreError, moment
+from bascule.core.files import atomic_folder, checksum, fingerprint, point, sweep, write_json
+from bascule.data.lock import writer_lock
+from bascule.signals import compute
+from bascule.signals.bundle import CURRENT, FACTORS, REPORT, SIGNALS, Bundle, files_of, refuse_code
+from bascule.signals.frame import SignalFrame
+from bascule.signals.manifest import MANIFEST, SCHEMA, DataRecord, Manifest, ModelWindow, Span, stamp, unstamp
+from bascule.signals.spec import SignalSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_RECORDED = ("numpy", "pandas", "lightgbm", "pyqlib", "freqtrade")
+_COMPACT = str.maketrans("", "", "-:")
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    spec: SignalSpec,
+    panel: Panel,
+    signals: SignalFrame,
+    models: Sequence[Path],
+    data_fingerprint: str,
+    created: Moment,
+    report: Path | None = None,
+    activate: bool = True,
+) -> Bundle:
+    """Write a bundle below ``folder`` and turn ``current`` to it.
+
+    Args:
+        folder: where bundles are kept; one process at a time may write there.
+        spec: the recipe.
+        panel: the prepared panel of the research, for its instruments and their listing times.
+        signals: of `finish`, over all rows; rows without a model are left out.
+        models: folders of the fitted models, as `models.train_walk_forward` leaves them.
+        data_fingerprint: digest of the data, e.g. ``Store.fingerprint``.
+        created: time of writing.
+        report: an HTML file to go with it.
+        activate: False leaves ``current`` as it is.
+
+    Raises:
+        BundleError: the parts do not fit together, a model is in a form that could execute code, the same
+            bundle is there already, or another process is writing.
+    """
+    table = signals.to_long()
+    if table.empty or signals.instruments != panel.instruments:
+        raise BundleError(
+            "there are no signals" if table.empty else "signals and panel differ in instruments",
+            where="write_bundle",
+            remedy="write the signals of a finished walk-forward run over this very panel",
+        )
+    described = [(ModelWindow.describe(source), source) for source in models]
+    described.sort(key=lambda pair: unstamp(pair[0].test.start))
+    values = _describe(spec, panel, signals, [window for window, _ in described], len(table))
+    values |= {"created": stamp(created)}
+    values["data"] = DataRecord(
+        fingerprint=data_fingerprint, first=stamp(panel.time[0]), last=stamp(panel.time[-1])
+    ).model_dump()
+    name = f"{str(moment(created).astype('datetime64[s]')).translate(_COMPACT)}Z-{fingerprint(values)[:8]}"
+    with _only_writer(folder):
+        try:
+            with atomic_folder(folder / name) as aside:
+                _fill(aside, table, spec, described, report)
+                values["files"] = {one: checksum(aside / one) for one in files_of(aside)}
+                Manifest.read(values, where=MANIFEST)
+                write_json(aside / MANIFEST, values)
+        except FileExistsError:
+            raise BundleError(
+                "this bundle exists already; finished bundles are never changed",
+                where=str(folder / name),
+                remedy="use it, or write at another time",
+            ) from None
+        if activate:
+            point(folder / CURRENT, folder / name)
+    return Bundle.open(folder / name)
+
+
+@contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Hold the folder, and clear away what a killed writer left."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with writer_lock(folder):
+            sweep(folder)
+            yield
+    except StoreError:
+        raise BundleError(
+            "another process is writing a bundle", where=str(folder), remedy="wait until it is done"
+        ) from None
+
+
+def _describe(
+    spec: SignalSpec, panel: Panel, signals: SignalFrame, windows: Sequence[ModelWindow], rows: int
+) -> dict[str, Any]:
+    """The manifest's values but for time of writing, data and checksums."""
+    covered = signals.time[signals.covered]
+    listed = zip(panel.instruments, panel.listed, strict=True)
+    return {
+        "schema_version": SCHEMA,
+        "spec": spec.model_dump(mode="json"),
+        "lookback": compute.lookback(spec),
+        "universe": list(panel.instruments),
+        "listed": {name: stamp(time) for name, time in listed if not np.isnat(time)},
+        "models": [window.model_dump(mode="json") for window in windows],
+        "signals": Span.of(covered[0], covered[-1] + panel.timeframe.delta).model_dump(),
+        "rows": rows,
+        "versions": {"bascule": __version__, **_versions()},
+    }
+
+
+def _fill(
+    folder: Path,
+    table: pd.DataFrame,
+    spec: SignalSpec,
+    described: Sequence[tuple[ModelWindow, Path]],
+    report: Path | None,
+) -> None:
+    """Write everything but the manifest."""
+    table.to_parquet(folder / SIGNALS, index=False, compression="zstd")
+    factors = [factor.model_dump() for factor in spec.factors]
+    (folder / FACTORS).write_text(yaml.safe_dump(factors, sort_keys=False, allow_unicode=True), "utf-8")
+    for window, source in described:
+        shutil.copytree(source, folder / window.path)
+        refuse_code(folder / window.path, files_of(folder / window.path))
+    if report is not None:
+        shutil.copyfile(report, folder / REPORT)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _RECORDED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
