@@ -15,7 +15,7 @@ from bascule.engine import native_run
 from bascule.expr import OPERATORS, Node
 from bascule.kernels.native import library
 from tests.markets import random_panel
-from tests.properties.expressions import expressions, market
+from tests.properties.expressions import columnwise, expressions
 
 CORE = library()
 pytestmark = pytest.mark.skipif(CORE is None, reason="the native core is not built")
@@ -141,12 +141,15 @@ def test_alpha158_equals_its_plain_twin(name: str) -> None:
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
-@given(expressions())
+@given(expressions(columnwise()))
 def test_any_expression_equals_its_plain_twin(node: Node) -> None:
-    panel = market()
+    panel = random_panel(9, 90, 5, missing=0.08, late=2)
     found, expected = by_core([node], panel)[0], reference([node], panel)[0]
-    # a comparison of two sums that are equal but for rounding may go either way, and all that hangs on it
-    assert close(found, expected, 1e-3, 1e-5).mean() > 0.97
+    # what a breath on the prices changes hangs on rounding alone: a comparison of equals, a quotient of nothings
+    noise = np.random.default_rng(4).normal(1, 1e-6, panel.shape).astype(np.float32)
+    breathed = panel.with_fields(**{name: values * noise for name, values in panel.fields.items()})
+    firm = close(reference([node], breathed)[0], expected, 1e-3, 1e-5)
+    assert close(found, expected, 1e-3, 1e-5)[firm].mean() > 0.98 or firm.mean() < 0.5
 
 
 def test_precision_where_single_precision_would_fail() -> None:

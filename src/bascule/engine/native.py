@@ -77,6 +77,11 @@ class Lowered:
     last: Program
     dialect: Dialect
 
+    @property
+    def foreign(self) -> bool:
+        """Whether values of one instrument stand for another, even before that one's listing."""
+        return any(isinstance(node, ChangeInstrument) for stage in self.stages for node in stage.barriers)
+
 
 @lru_cache(maxsize=128)
 def lower(nodes: tuple[Node, ...], dialect: Dialect) -> Lowered:
@@ -225,6 +230,9 @@ def evaluate(
             (start, stop),
             cores(threads),
         )
+        if lowered.foreign:
+            unborn = source.ages(start, stop) < 0
+            whole[:, start - first : stop - first, : source.width][:, unborn] = np.nan
         progress(stop - first, wanted, "factors")
     return whole[:, :, : source.width] if out is None else out
 

@@ -149,7 +149,12 @@ def run(
     block = blocks or (0, padded(source.width) // LANES)
     outputs = np.stack([target.addresses, np.array(code.wide, np.int64)], axis=1)
     request = Run(
-        inputs=(Input * len(held))(*(Input(a.ctypes.data, a.strides[0] // a.itemsize) for a in held)),
+        inputs=(Input * len(held))(
+            *(
+                Input(a.ctypes.data, a.strides[0] // a.itemsize, int(isinstance(n, Field)))
+                for a, n in zip(held, code.inputs, strict=True)
+            )
+        ),
         rows=source.rows - offset,
         instruments=source.width,
         origin=source.origin + offset,

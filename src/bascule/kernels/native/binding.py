@@ -11,9 +11,9 @@ _PF64 = ctypes.POINTER(ctypes.c_double)
 
 
 class Input(ctypes.Structure):
-    """A field ``[rows][instruments]``: address and elements between rows."""
+    """A field ``[rows][instruments]``: address, elements between rows, whether values begin with listings."""
 
-    _fields_ = (("p", ctypes.c_void_p), ("stride", _I64))
+    _fields_ = (("p", ctypes.c_void_p), ("stride", _I64), ("own", _I64))
 
 
 class Output(ctypes.Structure):

@@ -75,7 +75,7 @@ template <class E> static void read_field(const Run& run, const Tile& t, int64_t
         else
             for (int l = 0; l < LANES; l++) row[l] = from[l < lanes ? l : lanes - 1];
     }
-    if (t.late) blank(t, slot, LANES * sizeof(E), r0, t.rows);
+    if (t.late && input.own) blank(t, slot, LANES * sizeof(E), r0, t.rows);
 }
 
 // Where the instruments of a block begin, and whether that matters to rows [-reach, rows) of a tile.

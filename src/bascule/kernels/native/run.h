@@ -9,6 +9,7 @@
 struct Input {
     const char* p;
     int64_t stride;          // elements between rows
+    int64_t own;             // 1: an instrument's own values, which begin with it
 };
 
 // Where an output begins: row `first` of the run, block 0.
