@@ -49,6 +49,23 @@ INLINE void write_weighted(const MomentWindow& p, int r, int lane, const MomentS
     if (p.mask & 1 << MOMENT_WMA) p.sinks[MOMENT_WMA].put(r, lane, wma[0], wma[1]);
 }
 
+// The root in single precision, taken in double precision where the square leaves the range of floats.
+INLINE vf root_of(vd a, vd b) {
+    const vf square = narrow(a, b);
+    const vi out = wild(square);
+    if (any(out)) return pick(out, narrow(root(a), root(b)), root(square));
+    return root(square);
+}
+
+// a b / square, likewise.
+INLINE vf quotient_of(const vd a[2], const vd b[2], const vd square[2]) {
+    const vf bottom = narrow(square[0], square[1]);
+    const vf v = narrow(a[0], a[1]) * narrow(b[0], b[1]) / bottom;
+    const vi out = wild(bottom);
+    if (any(out)) return pick(out, narrow(a[0] * b[0] / square[0], a[1] * b[1] / square[1]), v);
+    return v;
+}
+
 template <bool Q, bool K>
 INLINE void write_moments(const MomentWindow& p, int r, int lane, const MomentState& m, const vd centre[2],
                           const vd per_n1[2]) {
@@ -61,7 +78,7 @@ INLINE void write_moments(const MomentWindow& p, int r, int lane, const MomentSt
         if (mask & 1 << MOMENT_STD) {
             const Sink& s = p.sinks[MOMENT_STD];
             if (s.wide) s.put(r, lane, root(v0), root(v1));
-            else s.put(r, lane, root(narrow(v0, v1)));
+            else s.put(r, lane, root_of(v0, v1));
         }
     }
     if constexpr (K) {
@@ -80,8 +97,7 @@ INLINE void write_moments(const MomentWindow& p, int r, int lane, const MomentSt
                 if (s.wide)
                     s.put(r, lane, m.cross[0] * m.slope[0] / squares[0], m.cross[1] * m.slope[1] / squares[1]);
                 else
-                    s.put(r, lane, narrow(m.cross[0], m.cross[1]) * narrow(m.slope[0], m.slope[1]) /
-                                       narrow(squares[0], squares[1]));
+                    s.put(r, lane, quotient_of(m.cross, m.slope, squares));
             }
         }
     }

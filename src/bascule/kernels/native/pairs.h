@@ -28,8 +28,12 @@ INLINE void write_pair(const PairWindow& p, int r, int lane, const vd xx[2], con
             const vf product = narrow(xx[0] * yy[0], xx[1] * yy[1]), top = narrow(xy[0], xy[1]);
             vf c = top / root(product);
             // one root is enough unless the product leaves the range of floats
-            const vi wild = (product < splat(1e-30f)) | (product > splat(1e30f));
-            if (any(wild)) c = pick(wild, top / (root(narrow(xx[0], xx[1])) * root(narrow(yy[0], yy[1]))), c);
+            const vi out = (product == splat(0.0f)) | wild(product);
+            if (any(out)) {
+                vd wide[2];
+                for (int h = 0; h < 2; h++) wide[h] = xy[h] / (root(xx[h]) * root(yy[h]));
+                c = pick(out, narrow(wide[0], wide[1]), c);
+            }
             s.put(r, lane, greater(splat(-1.0f), lesser(splat(1.0f), c)));
         }
     }

@@ -151,6 +151,11 @@ INLINE vl finite(vd a) { return (a - a) == (a - a); }
 INLINE vf only(vi m, vf a) { return (vf)((vi)a & m); }  // a where m, else +0
 INLINE vd only(vl m, vd a) { return (vd)((vl)a & m); }
 
+// Where a square is near the ends of the range of floats, or beyond them: what is made of it needs doubles.
+INLINE vi wild(vf square) {
+    return ((square < splat(1e-30f)) & (square > splat(0.0f))) | (square > splat(1e30f));
+}
+
 // A vector of an element type, for kernels that compute in the type of their operand.
 template <class E> struct Vector;
 template <> struct Vector<float> {
