@@ -16,12 +16,14 @@ float condition
 ====================  =====================================  ===========================================
 """
 
+from bascule.engine.correlate import Correlations, ic
 from bascule.engine.execute import Executor, evaluate
 from bascule.engine.native import evaluate_lanes
 from bascule.engine.native_run import buffer
 from bascule.engine.plan import Dialect, Plan, Span, Stage, Step, compile
 
 __all__ = [
+    "Correlations",
     "Dialect",
     "Executor",
     "Plan",
@@ -32,4 +34,5 @@ __all__ = [
     "compile",
     "evaluate",
     "evaluate_lanes",
+    "ic",
 ]

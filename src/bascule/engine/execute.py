@@ -77,7 +77,7 @@ def evaluate(
         )
     for name in plan.fields:
         panel[name]  # a missing field is one clear error, at once
-    if _by_core(plan, executor) and min(shape) > 0:
+    if by_core(plan, executor) and min(shape) > 0:
         return native.evaluate(plan, panel, rows=rows, out=out, threads=threads, progress=progress)
     if out is None:
         out = np.empty(shape, np.float32)
@@ -85,7 +85,7 @@ def evaluate(
     return out
 
 
-def _by_core(plan: Plan, executor: Executor) -> bool:
+def by_core(plan: Plan, executor: Executor) -> bool:
     """Whether the compiled core is to compute a plan."""
     if executor == "reference":
         return False

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,7 +22,7 @@ from bascule.core import DataError, ExpressionError, Panel, Progress, silent
 from bascule.core.panel import FloatArray
 from bascule.engine.history import over_all_history
 from bascule.engine.native_program import Program, program
-from bascule.engine.native_run import Cells, Source, Target, buffer, cores, padded, run
+from bascule.engine.native_run import Cells, Job, Source, Target, buffer, cores, correlate, padded, run
 from bascule.engine.native_values import native
 from bascule.engine.plan import Dialect, Plan
 from bascule.engine.reference import unknown_instrument
@@ -152,8 +152,8 @@ class _Columns:
             np.empty((stop - self.offset, width), np.float64 if wide else np.float32)
             for wide in stage.code.wide
         ]
-        rows = self.offset, stop
-        run(stage.code, source, self.values, self.offset, Target.columns(arrays), rows, threads=threads)
+        job = Job(stage.code, source, self.values, self.offset, (self.offset, stop), threads)
+        run(job, Target.columns(arrays))
         found = {n: a[:, : source.width] for n, a in zip(stage.operands, arrays, strict=True)}
         for node in stage.barriers:
             self.values[node] = _barrier(node, found, source, (self.offset, stop), dialect)
@@ -213,23 +213,9 @@ def evaluate(
     first = source.rows - wanted
     whole = buffer((len(plan.nodes), wanted, padded(source.width))) if out is None else out
     lowered = lower(plan.nodes, plan.dialect)
-    step = _rows_at_once(lowered, whole, progress)
-    # what needs all history is computed once
-    whole_columns = any(stage.history is None for stage in lowered.stages)
-    columns = _Columns(lowered, source, first, source.rows, cores(threads)) if whole_columns else None
-    for start in range(first, source.rows, step):
-        stop = min(source.rows, start + step)
-        if not whole_columns:
-            columns = _Columns(lowered, source, start, stop, cores(threads))
-        assert columns is not None
-        _write(
-            lowered.last,
-            source,
-            columns,
-            whole[:, start - first : stop - first],
-            (start, stop),
-            cores(threads),
-        )
+    for job in _jobs(lowered, source, first, cores(threads), progress):
+        start, stop = job.rows
+        _write(job, whole[:, start - first : stop - first])
         if lowered.foreign:
             unborn = source.ages(start, stop) < 0
             whole[:, start - first : stop - first, : source.width][:, unborn] = np.nan
@@ -252,52 +238,85 @@ def evaluate_lanes(
 
     Raises:
         DataError: ``out`` does not fit.
-        ExpressionError: the plan needs stages.
+        ExpressionError: the plan needs stages, or the core is not to be had.
     """
-    source = Source(panel)
-    lowered = lower(plan.nodes, plan.dialect)
-    if lowered.stages:
+    if not usable(plan) or lower(plan.nodes, plan.dialect).stages:
         raise ExpressionError(
-            "the plan looks across instruments or over all history",
+            "the plan looks across instruments, over all history or ahead, or the core is not built",
             where="evaluate_lanes",
             remedy="use evaluate",
         )
+    source = Source(panel)
     shape = (len(plan.nodes), padded(source.width) // LANES, source.rows, LANES)
     found = buffer(shape) if out is None else out
     if found.shape != shape or found.dtype != np.float32 or not found.flags.c_contiguous:
         raise DataError(f"out must be contiguous float32{list(shape)}", where="evaluate_lanes")
-    rows, stream = (0, source.rows), found.ctypes.data % 64 == 0
-    run(lowered.last, source, {}, 0, Target.lanes(found), rows, threads=cores(threads), stream=stream)
+    code = lower(plan.nodes, plan.dialect).last
+    job = Job(code, source, {}, 0, (0, source.rows), cores(threads))
+    run(job, Target.lanes(found), stream=found.ctypes.data % 64 == 0)
     return found
 
 
-def _rows_at_once(lowered: Lowered, out: Cells, progress: Progress) -> int:
+def correlations(
+    plan: Plan,
+    panel: Panel,
+    labels: Cells,
+    mask: Cells | None,
+    plain: Cells | None,
+    rank: Cells | None,
+    least: int,
+    threads: int | None,
+) -> None:
+    """Fill ``plain`` and ``rank`` ``[F, H, T]``; `bascule.engine.ic` calls this with checked arguments."""
+    source = Source(panel)
+    lowered = lower(plan.nodes, plan.dialect)
+    if lowered.foreign:  # what is lent to an instrument before its listing counts for nothing
+        unborn = source.ages(0, source.rows) < 0
+        mask = ~unborn if mask is None else np.ascontiguousarray(mask & ~unborn)
+    for job in _jobs(lowered, source, 0, cores(threads), silent):
+        start, stop = job.rows
+        pieces = [None if p is None else np.empty((*p.shape[:2], stop - start)) for p in (plain, rank)]
+        correlate(job, labels, mask, pieces[0], pieces[1], least)
+        for whole, piece in zip((plain, rank), pieces, strict=True):
+            if whole is not None:
+                whole[:, :, start:stop] = piece
+
+
+def _jobs(lowered: Lowered, source: Source, first: int, threads: int, progress: Progress) -> Iterator[Job]:
+    """The last program over ranges of rows from ``first`` on, with the columns it reads."""
+    total = source.rows
+    # what needs all history is computed once
+    endless = any(stage.history is None for stage in lowered.stages)
+    columns = _Columns(lowered, source, first, total, threads) if endless else None
+    step = _rows_at_once(lowered, total - first, progress)
+    for start in range(first, total, step):
+        stop = min(total, start + step)
+        given = columns or _Columns(lowered, source, start, stop, threads)
+        yield Job(lowered.last, source, given.values, given.offset, (start, stop), threads)
+
+
+def _rows_at_once(lowered: Lowered, rows: int, progress: Progress) -> int:
     """Rows between two reports of progress, and of columns that stages keep."""
     if any(stage.history is not None for stage in lowered.stages):
         return _STAGE_ROWS
     if progress is silent:
-        return max(1, int(out.shape[1]))
+        return max(1, rows)
     # each range begins with the history before it, which should be a small part of the work
     return max(_REPORT_ROWS, 32 * lowered.last.history)
 
 
-def _write(
-    code: Program, source: Source, columns: _Columns, out: Cells, rows: tuple[int, int], threads: int
-) -> None:
+def _write(job: Job, out: Cells) -> None:
     """Whole blocks go to the output; a last block that it has no room for goes by a copy."""
-    blocks = padded(source.width) // LANES
+    width = job.source.width
+    blocks = padded(width) // LANES
     fits = out.strides[2] == out.itemsize and out.strides[1] % out.itemsize == 0
     whole = min(blocks, out.shape[2] // LANES) if fits else 0
     aligned = out.ctypes.data % 64 == 0 and out.strides[0] % 64 == 0 and out.strides[1] % 64 == 0
-    given = columns.values, columns.offset
     if whole:
-        run(
-            code, source, *given, Target.table(out), rows,
-            blocks=(0, whole), threads=threads, stream=aligned,
-        )  # fmt: skip
+        run(job, Target.table(out), blocks=(0, whole), stream=aligned)
     if whole < blocks:
-        rest = np.empty((len(out), blocks - whole, rows[1] - rows[0], LANES), np.float32)
-        run(code, source, *given, Target.lanes(rest), rows, blocks=(whole, blocks), threads=threads)
+        rest = np.empty((len(out), blocks - whole, out.shape[1], LANES), np.float32)
+        run(job, Target.lanes(rest), blocks=(whole, blocks))
         for block in range(whole, blocks):
-            piece = out[:, :, block * LANES : min(source.width, (block + 1) * LANES)]
+            piece = out[:, :, block * LANES : min(width, (block + 1) * LANES)]
             piece[...] = rest[:, block - whole, :, : piece.shape[2]]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bascule.core import Panel
 from bascule.engine.native_program import Program
 from bascule.expr import Field, Node
-from bascule.kernels.native import LANES, Input, Output, Run, SlotShape, library
+from bascule.kernels.native import LANES, Correlation, Input, Output, Run, SlotShape, library
 
 Cells = np.ndarray[Any, np.dtype[Any]]
 
@@ -28,6 +28,8 @@ Cells = np.ndarray[Any, np.dtype[Any]]
 TILE_ROWS = 128
 _NEVER = np.int64(1) << 40
 _HUGE_PAGE = 2 << 20
+# bytes of factors that a thread holds at a time while it correlates them
+_HELD = 8 << 20
 
 # -- memory ----------------------------------------------------------------------------------------
 
@@ -116,75 +118,139 @@ class Target:
         return cls(addresses, arrays[0].shape[1], LANES)
 
 
-def run(
-    code: Program,
-    source: Source,
-    columns: Mapping[Node, Cells],
-    offset: int,
-    target: Target,
-    rows: tuple[int, int],
-    *,
-    blocks: tuple[int, int] | None = None,
-    threads: int = 1,
-    stream: bool = False,
-) -> None:
-    """Run a program over rows ``[rows[0], rows[1])`` of the panel.
+@dataclass(frozen=True)
+class Job:
+    """A program over rows of a panel.
 
-    Args:
+    Attributes:
         code: the program.
         source: the panel.
         columns: stored nodes it reads, whose row 0 is the panel's row ``offset``.
         offset: panel row where reading begins; at least `Program.history` rows before the first, or 0.
-        target: where outputs go; their row 0 is ``rows[0]``, their block 0 is ``blocks[0]``.
         rows: panel rows to compute.
-        blocks: blocks of 16 instruments to compute; None = all.
         threads: at most so many.
-        stream: write past the caches; outputs must be aligned to 64 bytes, with no part rows.
     """
-    core = library()
-    assert core is not None
-    held = [_rows_of(columns[n] if n in columns else source.panel[_name(n)][offset:]) for n in code.inputs]
-    starts = np.ascontiguousarray(source.starts - offset)
-    first, last = rows[0] - offset, rows[1] - offset
-    block = blocks or (0, padded(source.width) // LANES)
-    outputs = np.stack([target.addresses, np.array(code.wide, np.int64)], axis=1)
-    request = Run(
-        inputs=(Input * len(held))(
+
+    code: Program
+    source: Source
+    columns: Mapping[Node, Cells]
+    offset: int
+    rows: tuple[int, int]
+    threads: int = 1
+
+    def request(self, target: Target, *, blocks: tuple[int, int] | None, stream: bool) -> tuple[Run, object]:
+        """What the core is asked, and what must live until it has answered."""
+        code, source = self.code, self.source
+        held = [self._input(node) for node in code.inputs]
+        starts = np.ascontiguousarray(source.starts - self.offset)
+        first, last = self.rows[0] - self.offset, self.rows[1] - self.offset
+        block = blocks or (0, padded(source.width) // LANES)
+        outputs = np.stack([target.addresses, np.array(code.wide, np.int64)], axis=1)
+        inputs = (Input * len(held))(
             *(
                 Input(a.ctypes.data, a.strides[0] // a.itemsize, int(isinstance(n, Field)))
                 for a, n in zip(held, code.inputs, strict=True)
             )
-        ),
-        rows=source.rows - offset,
-        instruments=source.width,
-        origin=source.origin + offset,
-        starts=starts.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)),
-        program=code.code.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
-        length=len(code.code),
-        constants=code.constants.ctypes.data_as(ctypes.POINTER(ctypes.c_double)),
-        n_constants=len(code.constants),
-        shapes=code.shapes.ctypes.data_as(ctypes.POINTER(SlotShape)),
-        n_slots=len(code.shapes),
-        n_inputs=len(held),
-        tile_rows=min(TILE_ROWS, max(1, last - first)),
-        outputs=outputs.ctypes.data_as(ctypes.POINTER(Output)),
-        n_outputs=len(code.wide),
-        out_block=target.block,
-        out_row=target.row,
-        first=first,
-        last=last,
-        first_block=block[0],
-        last_block=block[1],
-        chunk_rows=_chunk(code, last - first, block[1] - block[0], threads),
-        threads=threads,
-        stream=int(stream),
-    )
+        )
+        request = Run(
+            inputs=inputs,
+            rows=source.rows - self.offset,
+            instruments=source.width,
+            origin=source.origin + self.offset,
+            starts=starts.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)),
+            program=code.code.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
+            length=len(code.code),
+            constants=code.constants.ctypes.data_as(ctypes.POINTER(ctypes.c_double)),
+            n_constants=len(code.constants),
+            shapes=code.shapes.ctypes.data_as(ctypes.POINTER(SlotShape)),
+            n_slots=len(code.shapes),
+            n_inputs=len(held),
+            tile_rows=min(TILE_ROWS, max(1, last - first)),
+            outputs=outputs.ctypes.data_as(ctypes.POINTER(Output)),
+            n_outputs=len(code.wide),
+            out_block=target.block,
+            out_row=target.row,
+            first=first,
+            last=last,
+            first_block=block[0],
+            last_block=block[1],
+            chunk_rows=_chunk(code, last - first, block[1] - block[0], self.threads),
+            threads=self.threads,
+            stream=int(stream),
+        )
+        return request, (held, starts, outputs)
+
+    def _input(self, node: Node) -> Cells:
+        if node in self.columns:
+            return _rows_of(self.columns[node])
+        assert isinstance(node, Field)
+        return _rows_of(self.source.panel[node.name][self.offset :])
+
+
+def run(job: Job, target: Target, *, blocks: tuple[int, int] | None = None, stream: bool = False) -> None:
+    """Do a job.
+
+    Args:
+        job: what to compute.
+        target: where outputs go; their row 0 is the first of the job, their block 0 is ``blocks[0]``.
+        blocks: blocks of 16 instruments to compute; None = all.
+        stream: write past the caches; outputs must be aligned to 64 bytes, with no part rows.
+    """
+    core = library()
+    assert core is not None
+    request, held = job.request(target, blocks=blocks, stream=stream)
     core.run(request)
+    del held
 
 
-def _name(node: Node) -> str:
-    assert isinstance(node, Field)
-    return node.name
+def correlate(
+    job: Job,
+    labels: Cells,
+    mask: Cells | None,
+    plain: Cells | None,
+    rank: Cells | None,
+    least: int,
+) -> None:
+    """Correlate the outputs of a job with labels, row by row across instruments, without keeping them.
+
+    Args:
+        job: what to compute.
+        labels: float32 ``[H, T, N]``, C-contiguous.
+        mask: bool ``[T, N]``, C-contiguous: which cells count; None = all.
+        plain: float64 ``[F, H, rows]``, C-contiguous, for Pearson correlations, or None.
+        rank: the same for rank correlations.
+        least: a row with fewer common cells gives NaN.
+    """
+    core = library()
+    assert core is not None
+    count = len(job.code.wide)
+    request, held = job.request(Target(np.zeros(count, np.int64), LANES, LANES), blocks=None, stream=False)
+    rows = job.rows[1] - job.rows[0]
+    cells = max(1, count * padded(job.source.width))
+    chunk = min(rows, max(256, 4 * job.code.history, _HELD // (4 * cells)))
+    first = request.first
+
+    def address(array: Cells | None, row: int = 0) -> int | None:
+        return None if array is None else array.ctypes.data + row * array.strides[-2 if array.ndim > 1 else 0]
+
+    core.correlate(
+        request,
+        Correlation(
+            labels=address(labels, job.offset),
+            n_labels=len(labels),
+            label_rows=labels.shape[1],
+            label_row=labels.shape[2],
+            mask=address(mask, job.offset),
+            mask_row=labels.shape[2],
+            plain=address(plain),
+            rank=address(rank),
+            out_rows=rows,
+            first=first,
+            least=least,
+            chunk_rows=max(1, chunk),
+        ),
+    )
+    del held
 
 
 def _chunk(code: Program, rows: int, blocks: int, threads: int) -> int:

@@ -8,7 +8,7 @@ Environment: ``BASCULE_NATIVE`` may name an instruction set (``avx512``, ``avx2`
 ``off``.
 """
 
-from bascule.kernels.native.binding import Input, Output, Run, SlotShape
+from bascule.kernels.native.binding import Correlation, Input, Output, Run, SlotShape
 from bascule.kernels.native.library import LANES, OPCODES, Library, library
 
-__all__ = ["LANES", "OPCODES", "Input", "Library", "Output", "Run", "SlotShape", "library"]
+__all__ = ["LANES", "OPCODES", "Correlation", "Input", "Library", "Output", "Run", "SlotShape", "library"]

@@ -28,6 +28,25 @@ class SlotShape(ctypes.Structure):
     _fields_ = (("wide", ctypes.c_int32), ("history", ctypes.c_int32), ("keep", ctypes.c_int32))
 
 
+class Correlation(ctypes.Structure):
+    """Labels to correlate outputs with; see ``run.h`` for the meaning of each field."""
+
+    _fields_ = (
+        ("labels", ctypes.c_void_p),
+        ("n_labels", _I64),
+        ("label_rows", _I64),
+        ("label_row", _I64),
+        ("mask", ctypes.c_void_p),
+        ("mask_row", _I64),
+        ("plain", ctypes.c_void_p),
+        ("rank", ctypes.c_void_p),
+        ("out_rows", _I64),
+        ("first", _I64),
+        ("least", _I64),
+        ("chunk_rows", _I64),
+    )
+
+
 class Run(ctypes.Structure):
     """One run of a program; see ``run.h`` for the meaning of each field."""
 

@@ -7,6 +7,7 @@
 //
 // The first tile of an item computes every intermediate as far back as its readers look (`back` of each
 // instruction), so items need nothing from each other.
+#include "correlate.h"
 #include "elementwise.h"
 #include "extrema.h"
 #include "moments.h"
@@ -147,6 +148,6 @@ static void run_block(const Run& run, const Memory& memory, char* base, int64_t 
 #endif
 }
 
-Kernels kernels = {NAME_OF(BASCULE_ISA), run_block};
+Kernels kernels = {NAME_OF(BASCULE_ISA), run_block, correlate_chunk, correlate_memory};
 
 }  // namespace BASCULE_ISA

@@ -9,10 +9,10 @@ import sysconfig
 from functools import cache
 from pathlib import Path
 
-from bascule.kernels.native.binding import Run
+from bascule.kernels.native.binding import Correlation, Run
 
 LANES = 16  # instruments in a tile
-_ABI = 1
+_ABI = 2
 _NAME = "_core.so"
 _SWITCH = "BASCULE_NATIVE"
 
@@ -47,6 +47,12 @@ class Library:
         self._dll.bascule_sets.restype = ctypes.c_char_p
         self._dll.bascule_run.restype = ctypes.c_int64
         self._dll.bascule_run.argtypes = (ctypes.POINTER(Run), ctypes.c_char_p)
+        self._dll.bascule_correlate.restype = ctypes.c_int64
+        self._dll.bascule_correlate.argtypes = (
+            ctypes.POINTER(Run),
+            ctypes.POINTER(Correlation),
+            ctypes.c_char_p,
+        )
         theirs = dict(item.split("=") for item in self._dll.bascule_opcodes().decode().split())
         if self._dll.bascule_abi() != _ABI or {k: int(v) for k, v in theirs.items()} != OPCODES:
             raise OSError(f"{path} was built from another version of this code")
@@ -62,11 +68,19 @@ class Library:
             MemoryError: a worker's memory cannot be had.
             AssertionError: the program is malformed: a bug in the lowering, nothing was computed.
         """
-        code = self._dll.bascule_run(ctypes.byref(run), self.chosen.encode())
-        if code == -100:
-            raise MemoryError("no memory for the engine's tiles")
-        if code:
-            raise AssertionError(f"the native core refused a program (code {code})")
+        _judge(self._dll.bascule_run(ctypes.byref(run), self.chosen.encode()))
+
+    def correlate(self, run: Run, correlation: Correlation) -> None:
+        """Run a program and correlate its outputs with labels instead of keeping them; errors as in `run`."""
+        chosen = self.chosen.encode()
+        _judge(self._dll.bascule_correlate(ctypes.byref(run), ctypes.byref(correlation), chosen))
+
+
+def _judge(code: int) -> None:
+    if code == -100:
+        raise MemoryError("no memory for the engine's tiles")
+    if code:
+        raise AssertionError(f"the native core refused a program (code {code})")
 
 
 @cache

@@ -48,6 +48,22 @@ struct Run {
     int64_t stream;          // 1: write past the caches
 };
 
+// Labels to correlate the outputs of a run with, row by row across instruments.
+struct Correlation {
+    const float* labels;     // [n_labels][label_rows][instruments], rows as the run's inputs
+    int64_t n_labels;
+    int64_t label_rows;
+    int64_t label_row;       // elements between rows
+    const uint8_t* mask;     // [rows][instruments] which cells count, or null = all
+    int64_t mask_row;
+    double* plain;           // [outputs][n_labels][out_rows], or null
+    double* rank;            // the same of ranks, or null
+    int64_t out_rows;
+    int64_t first;           // row of the run that is out row 0
+    int64_t least;           // fewer common cells give NaN
+    int64_t chunk_rows;      // rows that are held at a time
+};
+
 constexpr int64_t TILE_LANES = 16;
 
 // Memory of one worker, in bytes, by part.
@@ -60,4 +76,8 @@ struct Kernels {
     const char* name;
     // Runs one work item: the lanes of one block over output rows [begin, end).
     void (*block)(const Run& run, const Memory& memory, char* base, int64_t block, int64_t begin, int64_t end);
+    // Correlates factors [outputs][blocks][chunk_rows][16] of rows [begin, begin + rows).
+    void (*correlate)(const Correlation& c, char* base, const float* factors, int64_t n_factors, int64_t blocks,
+                      int64_t instruments, int64_t begin, int64_t rows);
+    int64_t (*correlate_memory)(const Correlation& c, int64_t blocks);
 };
