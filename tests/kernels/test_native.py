@@ -35,7 +35,8 @@ def lowered() -> Program:
 def run(code: Program, panel: Panel) -> np.ndarray:
     out = np.zeros((len(code.wide), 2, len(panel.time), 16), np.float32)
     source = native_run.Source(panel)
-    native_run.run(code, source, {}, 0, native_run.Target.lanes(out), (0, len(panel.time)))
+    job = native_run.Job(code, source, {}, 0, (0, len(panel.time)))
+    native_run.run(job, native_run.Target.lanes(out))
     return out
 
 

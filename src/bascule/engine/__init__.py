@@ -21,12 +21,14 @@ from bascule.engine.execute import Executor, evaluate
 from bascule.engine.native import evaluate_lanes
 from bascule.engine.native_run import buffer
 from bascule.engine.plan import Dialect, Plan, Span, Stage, Step, compile
+from bascule.engine.stream import Reader, pieces, write_npy
 
 __all__ = [
     "Correlations",
     "Dialect",
     "Executor",
     "Plan",
+    "Reader",
     "Span",
     "Stage",
     "Step",
@@ -35,4 +37,6 @@ __all__ = [
     "evaluate",
     "evaluate_lanes",
     "ic",
+    "pieces",
+    "write_npy",
 ]

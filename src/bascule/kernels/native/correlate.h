@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cmath>
+#include <utility>
 
 #include "run.h"
 #include "simd.h"
@@ -35,28 +36,50 @@ INLINE vl upper_key(vl a, vl b) {
 #endif
 }
 
-// A number that orders as the float does, above the column; -0 is 0.
-INLINE int64_t key_of(float v, int column) {
-    const float plain = v + 0.0f;
-    int32_t bits;
-    memcpy(&bits, &plain, 4);
-    bits ^= (bits >> 31) & 0x7fffffff;
-    return (int64_t)((uint64_t)(uint32_t)bits << 32) | column;
+// -- sorting ---------------------------------------------------------------------------------------
+
+// Two places whose keys are put in order.
+struct Exchange {
+    uint16_t low, high;
+};
+
+INLINE void exchange(vl& a, vl& b) {
+    const vl low = lower_key(a, b);
+    b = upper_key(a, b);
+    a = low;
 }
 
-// Sorts the columns of `keys` [n][GROUP] ascending.
-static void sort_rows(vl* keys, int n) {
-    for (int p = 1; p < n; p *= 2)
+// The exchanges of Batcher's odd-even merge sort of n places, in order, from runs of `run` sorted ones on.
+template <class F> constexpr void odd_even_merge(int n, int run, F f) {
+    for (int p = run; p < n; p *= 2)
         for (int k = p; k >= 1; k /= 2)
-            for (int j = k % p; j + k < n; j += 2 * k) {
-                const int most = k < n - j - k ? k : n - j - k;
-                for (int i = j; i < j + most; i++) {
-                    if (i / (2 * p) != (i + k) / (2 * p)) continue;
-                    const vl a = keys[i], b = keys[i + k];
-                    keys[i] = lower_key(a, b);
-                    keys[i + k] = upper_key(a, b);
-                }
-            }
+            for (int j = k % p; j + k < n; j += 2 * k)
+                for (int i = j; i < j + (k < n - j - k ? k : n - j - k); i++)
+                    if (i / (2 * p) == (i + k) / (2 * p)) f(i, i + k);
+}
+
+// Sixteen keys are sorted within registers.
+constexpr int RUN = 16;
+struct ShortNetwork {
+    Exchange at[80] = {};
+    int count = 0;
+    constexpr ShortNetwork() {
+        odd_even_merge(RUN, 1, [this](int a, int b) { at[count++] = {(uint16_t)a, (uint16_t)b}; });
+    }
+};
+constexpr ShortNetwork SHORT;
+
+template <size_t... I> INLINE void sort_run(vl* keys, std::index_sequence<I...>) {
+    vl k[RUN];
+    for (int i = 0; i < RUN; i++) k[i] = keys[i];
+    (exchange(k[SHORT.at[I].low], k[SHORT.at[I].high]), ...);
+    for (int i = 0; i < RUN; i++) keys[i] = k[i];
+}
+
+// Sorts the columns of `keys` [n][GROUP] ascending, n a multiple of 16; `merges`: the exchanges after the runs.
+static void sort_rows(vl* keys, int n, const Exchange* merges, int64_t n_merges) {
+    for (int i = 0; i < n; i += RUN) sort_run(keys + i, std::make_index_sequence<(size_t)SHORT.count>());
+    for (int64_t e = 0; e < n_merges; e++) exchange(keys[merges[e].low], keys[merges[e].high]);
 }
 
 // The order of one row: columns from the least value up, and where equal values end.
@@ -64,27 +87,52 @@ struct Order {
     uint16_t* column;  // [n]
     uint8_t* closes;   // [n] 1: the next value is greater
     int n;
+    bool distinct;     // no two values are equal
 };
 
-// Orders of GROUP rows at `rows[g]` of `width` values each, over the finite ones.
-static void order_rows(const float* const* rows, int width, vl* keys, Order* orders) {
-    int64_t* flat = (int64_t*)keys;
-    for (int g = 0; g < GROUP; g++)
+// Memory to sort in.
+struct Sorter {
+    vl* keys;             // [width]
+    int64_t* line;        // [width]
+    Exchange* merges;
+    int64_t n_merges;
+    int width;
+};
+
+// Orders of GROUP rows at `rows[g]`, over the finite values.
+static void order_rows(const Sorter& sorter, const float* const* rows, Order* orders) {
+    int64_t* flat = (int64_t*)sorter.keys;
+    const int width = sorter.width;
+    for (int g = 0; g < GROUP; g++) {
         for (int i = 0; i < width; i++) {
-            const float v = rows[g][i];
-            flat[(int64_t)i * GROUP + g] = v - v == 0.0f ? key_of(v, i) : LAST_KEY;
+            const float v = rows[g][i] + 0.0f;  // -0 is 0
+            int32_t bits;
+            memcpy(&bits, &v, 4);
+            bits ^= (bits >> 31) & 0x7fffffff;  // orders as the float does
+            const int64_t key = (int64_t)bits * 4294967296 + i;
+            sorter.line[i] = v - v == 0.0f ? key : LAST_KEY;
         }
-    sort_rows(keys, width);
+        for (int i = 0; i < width; i++) flat[(int64_t)i * GROUP + g] = sorter.line[i];
+    }
+    sort_rows(sorter.keys, width, sorter.merges, sorter.n_merges);
     for (int g = 0; g < GROUP; g++) {
         Order& o = orders[g];
-        const int64_t* key = flat + g;
         int n = 0;
-        for (; n < width && key[(int64_t)n * GROUP] != LAST_KEY; n++) {
-            o.column[n] = (uint16_t)key[(int64_t)n * GROUP];
-            if (n) o.closes[n - 1] = (key[(int64_t)n * GROUP] >> 32) != (key[(int64_t)(n - 1) * GROUP] >> 32);
+        for (; n < width; n++) {
+            const int64_t key = flat[(int64_t)n * GROUP + g];
+            if (key == LAST_KEY) break;
+            sorter.line[n] = key;
         }
-        if (n) o.closes[n - 1] = 1;
         o.n = n;
+        if (!n) continue;
+        int ties = 0;
+        for (int i = 0; i < n; i++) o.column[i] = (uint16_t)sorter.line[i];
+        for (int i = 0; i < n - 1; i++) {
+            o.closes[i] = (sorter.line[i] >> 32) != (sorter.line[i + 1] >> 32);
+            ties += !o.closes[i];
+        }
+        o.closes[n - 1] = 1;
+        o.distinct = ties == 0;
     }
 }
 
@@ -173,10 +221,9 @@ static double plain_ic(const float* x, int64_t stride, const Label& label, int64
     return r > 1.0 ? 1.0 : r < -1.0 ? -1.0 : r;
 }
 
-// The same of ranks, from the order of the factor's row. `present`: the factor's finite columns; `again`:
-// scratch for ranks.
-static double rank_ic(const Order& x, const uint8_t* present, const Label& label, int64_t row, int width, int least,
-                      int32_t* again) {
+// The same of ranks, from the order of the factor's row; `present`: its finite columns, `again`: memory for ranks.
+static double rank_ic(const Order& x, const float* values, uint8_t* present, const Label& label, int64_t row, int width,
+                      int least, int32_t* again) {
     const uint8_t* counts = label.counts + row * width;
     int common = 0;
     for (int i = 0; i < x.n; i++) common += counts[x.column[i]];
@@ -184,33 +231,44 @@ static double rank_ic(const Order& x, const uint8_t* present, const Label& label
     const int32_t* ranks = label.ranks + row * width;
     int64_t yy = label.rank_squares[row];
     if (common != label.n[row]) {  // the label is ranked anew among the common cells
-        const Order y{label.columns + row * width, label.closes + row * width, label.n[row]};
-        yy = rank_row(y, present, again);
+        for (int i = 0; i < width; i++) present[i] = values[i] - values[i] == 0.0f;
+        yy = rank_row({label.columns + row * width, label.closes + row * width, label.n[row], false}, present, again);
         ranks = again;
     }
-    __int128 xy = 0, xx = 0;
-    int place = 0, begin = 0;
-    int64_t sum = 0;
-    for (int i = 0; i < x.n; i++) {
-        const int column = x.column[i];
-        const int c = counts[column];
-        place += c;
-        sum += c ? ranks[column] : 0;
-        if (!x.closes[i]) continue;
-        const int64_t rank = begin + 1 + place;  // twice the average of places begin+1 .. place
-        xy += (__int128)rank * sum;
-        xx += (__int128)rank * rank * (place - begin);
-        begin = place;
-        sum = 0;
+    int64_t xy = 0, xx = 0;
+    if (common == x.n && x.distinct) {
+        for (int i = 0; i < x.n; i++) xy += (int64_t)(i + 1) * ranks[x.column[i]];
+        xy *= 2;
+        xx = (int64_t)common * (common + 1) * (2 * (int64_t)common + 1) / 6 * 4;
+    } else {
+        int place = 0, begin = 0;
+        int64_t sum = 0;
+        for (int i = 0; i < x.n; i++) {
+            const int column = x.column[i];
+            place += counts[column];
+            sum += counts[column] ? ranks[column] : 0;
+            if (!x.closes[i]) continue;
+            const int64_t rank = begin + 1 + place;  // twice the average of places begin+1 .. place
+            xy += rank * sum;
+            xx += rank * rank * (place - begin);
+            begin = place;
+            sum = 0;
+        }
     }
-    const __int128 n = common, s = n * (n + 1);  // sum of doubled ranks
-    const double top = (double)(n * xy - s * s), vx = (double)(n * xx - s * s), vy = (double)(n * (__int128)yy - s * s);
+    const __int128 n = common, s = n * (n + 1);  // s: sum of doubled ranks
+    const double top = (double)(n * xy - s * s), vx = (double)(n * xx - s * s), vy = (double)(n * yy - s * s);
     if (!(vx > 0.0 && vy > 0.0)) return NAND;
     const double r = top / (sqrt(vx) * sqrt(vy));
     return r > 1.0 ? 1.0 : r < -1.0 ? -1.0 : r;
 }
 
 // -- a chunk of rows -------------------------------------------------------------------------------
+
+static int64_t count_merges(int64_t width) {
+    int64_t count = 0;
+    odd_even_merge((int)width, RUN, [&](int, int) { count++; });
+    return count;
+}
 
 // Takes pieces off a block of memory.
 struct Arena {
@@ -224,14 +282,14 @@ struct Arena {
 
 struct LabelMemory {
     Label* labels;
-    vl* keys;
+    Sorter sorter;
     Order orders[GROUP];
     float* rows[GROUP];
     uint8_t* present;
     int32_t* again;
 };
 
-static LabelMemory label_memory(char* base, int64_t n_labels, int64_t rows, int64_t width) {
+static LabelMemory label_memory(char* base, int64_t n_labels, int64_t rows, int64_t width, int64_t merges) {
     Arena a{base};
     LabelMemory m;
     m.labels = a.take<Label>(n_labels);
@@ -248,7 +306,14 @@ static LabelMemory label_memory(char* base, int64_t n_labels, int64_t rows, int6
         l.squares = a.take<double>(rows);
         l.rank_squares = a.take<int64_t>(rows);
     }
-    m.keys = a.take<vl>(width);
+    m.sorter.keys = a.take<vl>(width);
+    m.sorter.line = a.take<int64_t>(width);
+    m.sorter.merges = a.take<Exchange>(merges);
+    m.sorter.n_merges = 0;
+    m.sorter.width = (int)width;
+    odd_even_merge((int)width, RUN, [&](int low, int high) {
+        m.sorter.merges[m.sorter.n_merges++] = {(uint16_t)low, (uint16_t)high};
+    });
     for (int g = 0; g < GROUP; g++) {
         m.orders[g].column = a.take<uint16_t>(width);
         m.orders[g].closes = a.take<uint8_t>(width);
@@ -286,7 +351,7 @@ static void read_label(const Correlation& c, int64_t h, int64_t t, Label& l, int
     l.squares[row] = squares;
 }
 
-static void rank_labels(const Correlation& c, const LabelMemory& m, int64_t rows, int width) {
+static void rank_labels(const Correlation& c, LabelMemory& m, int64_t rows, int width) {
     for (int64_t h = 0; h < c.n_labels; h++) {
         Label& l = m.labels[h];
         for (int64_t row = 0; row < rows; row += GROUP) {
@@ -295,9 +360,9 @@ static void rank_labels(const Correlation& c, const LabelMemory& m, int64_t rows
             for (int g = 0; g < GROUP; g++) {
                 const int64_t r = row + g < rows ? row + g : rows - 1;
                 at[g] = l.values + r * width;
-                orders[g] = row + g < rows ? Order{l.columns + r * width, l.closes + r * width, 0} : m.orders[g];
+                orders[g] = row + g < rows ? Order{l.columns + r * width, l.closes + r * width, 0, false} : m.orders[g];
             }
-            order_rows(at, width, m.keys, orders);
+            order_rows(m.sorter, at, orders);
             for (int g = 0; g < GROUP && row + g < rows; g++) {
                 const int64_t r = row + g;
                 l.rank_squares[r] = rank_row(orders[g], l.counts + r * width, l.ranks + r * width);
@@ -310,7 +375,7 @@ static void rank_labels(const Correlation& c, const LabelMemory& m, int64_t rows
 static void correlate_chunk(const Correlation& c, char* base, const float* factors, int64_t n_factors, int64_t blocks,
                             int64_t instruments, int64_t begin, int64_t rows) {
     const int width = (int)(blocks * LANES);
-    const LabelMemory m = label_memory(base, c.n_labels, c.chunk_rows, width);
+    LabelMemory m = label_memory(base, c.n_labels, c.chunk_rows, width, count_merges(width));
     for (int64_t h = 0; h < c.n_labels; h++)
         for (int64_t row = 0; row < rows; row++) read_label(c, h, begin + row, m.labels[h], row, width, (int)instruments);
     if (c.rank) rank_labels(c, m, rows, width);
@@ -332,13 +397,11 @@ static void correlate_chunk(const Correlation& c, char* base, const float* facto
                     memcpy(m.rows[g] + b * LANES, factor + b * stride + r * LANES, LANES * 4);
                 for (int64_t i = instruments; i < width; i++) m.rows[g][i] = NANF;
             }
-            order_rows(m.rows, width, m.keys, (Order*)m.orders);
-            for (int g = 0; g < group; g++) {
-                for (int i = 0; i < width; i++) m.present[i] = m.rows[g][i] - m.rows[g][i] == 0.0f;
+            order_rows(m.sorter, m.rows, m.orders);
+            for (int g = 0; g < group; g++)
                 for (int64_t h = 0; h < c.n_labels; h++)
-                    c.rank[(f * c.n_labels + h) * c.out_rows + (begin - c.first) + row + g] =
-                        rank_ic(m.orders[g], m.present, m.labels[h], row + g, width, (int)c.least, m.again);
-            }
+                    c.rank[(f * c.n_labels + h) * c.out_rows + (begin - c.first) + row + g] = rank_ic(
+                        m.orders[g], m.rows[g], m.present, m.labels[h], row + g, width, (int)c.least, m.again);
         }
     }
 }
@@ -347,7 +410,8 @@ static void correlate_chunk(const Correlation& c, char* base, const float* facto
 static int64_t correlate_memory(const Correlation& c, int64_t blocks) {
     const int64_t width = blocks * LANES, cells = c.chunk_rows * width;
     const int64_t label = cells * (4 + 1 + 8 + 4 + 2 + 1) + c.chunk_rows * (4 + 8 + 8) + 16 * 64;
-    return c.n_labels * (label + (int64_t)sizeof(Label)) + width * (int64_t)(sizeof(vl) + GROUP * 16 + 16) + 8192;
+    return c.n_labels * (label + (int64_t)sizeof(Label)) + count_merges(width) * (int64_t)sizeof(Exchange) +
+           width * (int64_t)(sizeof(vl) + GROUP * 16 + 32) + 8192;
 }
 
 }  // namespace BASCULE_ISA
