@@ -175,7 +175,7 @@ def _factor_sections(run: Run) -> list[Section]:
         ]
         for r in records(best.reset_index())
     ]
-    chosen = top.index[:5]
+    chosen = top.index[: len(figures.PALETTE)]
     curves = {str(name): table.loc[name]["rank_ic"].tolist() for name in chosen}
     note = (
         f"Each factor alone, over all candles at hand: {len(table):,} trials (factors × horizons). With that "
