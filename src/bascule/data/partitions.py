@@ -31,12 +31,11 @@ def _compact(rows: Rows) -> Rows:
 
     So that the same candles are the same content, in whatever pieces they came.
     """
-    used, codes = np.unique(rows.codes, return_inverse=True)
-    ids = tuple(rows.ids[code] for code in used)
+    rows = rows.used()
     values = {
         name: column for name, column in rows.values.items() if name in OHLCV or np.isfinite(column).any()
     }
-    return Rows(ids, codes.astype(np.int32), rows.time, values)
+    return Rows(rows.ids, rows.codes, rows.time, values)
 
 
 def merge(old: Rows, new: Rows, conflicts: Conflicts) -> tuple[Rows, int]:
