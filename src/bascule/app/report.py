@@ -324,7 +324,7 @@ def _input_sections(run: Run, folder: Path) -> list[Section]:
             "The data",
             note,
             [Figure("Breadth", figures.breadth(series["members"], series["traded"]))],
-            [Table(head, rows, "Health checks")],
+            [Table(head, rows, "Health checks", words=True)],
         ),
         Section("Settings", code=text, code_title="All settings of this run"),
     ]
