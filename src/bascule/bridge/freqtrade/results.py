@@ -156,9 +156,7 @@ def _marked(wallet: pd.Series, trades: pd.DataFrame, stats: dict[str, Any], data
     value = np.full(len(times), _number(stats["starting_balance"]))
     for pair, group in trades.groupby("pair"):
         candles = pd.read_feather(
-            datafiles.file(
-                datadir, Instrument.parse(str(pair)), Timeframe.parse(stats["timeframe"]), kind
-            ),
+            datafiles.file(datadir, Instrument.parse(str(pair)), Timeframe.parse(stats["timeframe"]), kind),
             columns=["date", "open", "close"],
         ).set_index("date")
         # a missing candle has no open: the last close holds, as freqtrade fills it
