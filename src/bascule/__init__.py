@@ -15,4 +15,18 @@ Floors, lowest first; each imports only from those below it::
 Importing this package is light; heavy libraries are imported by the functions that need them.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bascule.bridge.qlib.settings import Uri
+
 __version__ = "0.1.0"
+
+
+def qlib(provider_uri: Uri, **others: Any) -> dict[str, Any]:
+    """Arguments of ``qlib.init`` that put the engine under qlib: see `bascule.bridge.qlib`."""
+    from bascule.bridge.qlib import settings
+
+    return settings(provider_uri, **others)
