@@ -100,11 +100,11 @@ class DatasetProvider(LocalDatasetProvider):
         if inst_processors:
             # a processor sees the columns as qlib orders them
             ordered = sorted(values)
-            data = request.frame([values[text] for text in ordered], ordered)
-            done = _processed(data, request.names, inst_processors)
+            plain = request.frame([values[text] for text in ordered], ordered)
+            done = _processed(plain, request.names, inst_processors)
             if done is None:
                 return _empty(column_names)
-            data = done.loc[:, wanted]
+            data = pd.DataFrame(done.loc[:, wanted])
             data.columns = pd.Index([str(name) for name in column_names])
             return data
         data = request.frame([values[text] for text in wanted], [str(name) for name in column_names])
@@ -216,12 +216,13 @@ class _Request:
     def _ranges(self) -> list[list[tuple[int, int]]]:
         """The spans of each name, as ranges of calendar rows."""
         assert isinstance(self._instruments, dict)
-        found = []
-        for name in self.names:
-            spans = [(pd.Timestamp(begin), pd.Timestamp(end)) for begin, end in self._instruments[name]]
-            lows = self._time.searchsorted([begin for begin, _ in spans], "left")
-            highs = self._time.searchsorted([end for _, end in spans], "right")
-            found.append(list(zip(lows.tolist(), highs.tolist(), strict=True)))
+        spans = [(row, span) for row, name in enumerate(self.names) for span in self._instruments[name]]
+        # all at once: converting times one by one costs more than computing a column
+        begins = self._time.searchsorted(pd.DatetimeIndex([begin for _, (begin, _) in spans]), "left")
+        ends = self._time.searchsorted(pd.DatetimeIndex([end for _, (_, end) in spans]), "right")
+        found: list[list[tuple[int, int]]] = [[] for _ in self.names]
+        for (row, _), begin, end in zip(spans, begins.tolist(), ends.tolist(), strict=True):
+            found[row].append((begin, end))
         return found
 
     def _allowed(self, low: int, high: int) -> BoolArray | None:
