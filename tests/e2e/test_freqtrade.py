@@ -148,12 +148,11 @@ def test_missing_candles_are_refused_before_anything_runs(spot: Research, tmp_pa
     assert not (tmp_path / "user").exists()
 
 
-# -- slow: more runs of freqtrade ------------------------------------------------------------------------
+# -- more runs of freqtrade ------------------------------------------------------------------------------
 
 SAME = ["pair", "open_date", "close_date", "is_short", "stake_amount", "profit_abs", "exit_reason"]
 
 
-@pytest.mark.slow
 def test_computed_and_stored_signals_give_the_same_trades(
     spot: Research, stored: BacktestResult, tmp_path: Path
 ) -> None:
@@ -161,7 +160,6 @@ def test_computed_and_stored_signals_give_the_same_trades(
     pd.testing.assert_frame_equal(computed.trades[SAME], stored.trades[SAME])
 
 
-@pytest.mark.slow
 def test_futures_trade_both_sides_with_funding(futures: Research, tmp_path: Path) -> None:
     # EOS has no leverage tiers in freqtrade: this covers assumed ones too
     stored = run.backtest(job(futures, tmp_path / "stored"))
@@ -191,7 +189,6 @@ def test_futures_trade_both_sides_with_funding(futures: Research, tmp_path: Path
 WEEK = {"start": "2023-03-01", "end": "2023-03-08"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["stored", "computed"])
 def test_freqtrade_finds_no_bias(spot: Research, tmp_path: Path, mode: str) -> None:
     here = job(spot, tmp_path / "user", mode, **WEEK)
@@ -220,7 +217,6 @@ class BasculeStrategy(FactorStrategy):
 """
 
 
-@pytest.mark.slow
 def test_freqtrade_finds_the_bias_of_a_biased_strategy(spot: Research, tmp_path: Path) -> None:
     here = job(spot, tmp_path / "user", "computed", source=BIASED, **WEEK)
     verdict = run.lookahead(here, trades=8, least=4)
