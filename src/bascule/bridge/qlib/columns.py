@@ -218,7 +218,7 @@ def guards(node: Node, rows: int) -> tuple[Guard, ...]:
     for item in walk(node):
         if isinstance(item, Slope | Rsquare | Resi) and item.x.kind not in _FINITE:
             found[item.x] = Guard(type(item).__name__, item.x, False)
-        elif isinstance(item, EMA) and item.back is not None and item.ratio > 0 and rows > item.back:
+        elif isinstance(item, EMA) and item.back is not None and rows > item.back:
             # with 0.4 of what the engine reads left empty, what it does not read still weighs below 1e-5
             watch = Mean(item.x, max(1, math.floor(0.4 * item.back)))
             found[watch] = Guard("EMA", watch, True)
