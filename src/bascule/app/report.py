@@ -175,7 +175,7 @@ def _factor_sections(run: Run) -> list[Section]:
         ]
         for r in records(best.reset_index())
     ]
-    chosen = top.index[:5]
+    chosen = top.index[: len(figures.PALETTE)]
     curves = {str(name): table.loc[name]["rank_ic"].tolist() for name in chosen}
     note = (
         f"Each factor alone, over all candles at hand: {len(table):,} trials (factors × horizons). With that "
@@ -324,7 +324,7 @@ def _input_sections(run: Run, folder: Path) -> list[Section]:
             "The data",
             note,
             [Figure("Breadth", figures.breadth(series["members"], series["traded"]))],
-            [Table(head, rows, "Health checks")],
+            [Table(head, rows, "Health checks", words=True)],
         ),
         Section("Settings", code=text, code_title="All settings of this run"),
     ]

@@ -24,8 +24,9 @@ from rich.table import Table
 from bascule import evaluate, models, signals
 from bascule.app.config import RunConfig
 from bascule.app.run import Run
+from bascule.app.runlog import run_log
 from bascule.app.sources import health_table, read_source, source_fingerprint
-from bascule.app.stage import Outcome, Runner, Stage
+from bascule.app.stage import LOG, Outcome, Runner, Stage
 from bascule.app.trading import run_backtest
 from bascule.core import Panel, files
 from bascule.core.panel import FloatArray
@@ -268,16 +269,19 @@ def run_spine(config: RunConfig, console: Console, *, again_from: str | None = N
     runner = Runner(config.home, stages(config))
     run.runner = runner
     begin = time.monotonic()
+    with run_log(config.home / LOG, name=config.name, seed=config.seed) as log:
 
-    def tell(stage: Stage[Run], outcome: Outcome | None) -> None:
-        if outcome is None:
-            console.print(f"[bold]{stage.title}[/]")
-        elif outcome.fresh:
-            console.print(f"  [green]done[/] in {outcome.seconds:,.1f} s", highlight=False)
-        else:
-            console.print(f"[dim]{stage.title}: done before[/]")
+        def tell(stage: Stage[Run], outcome: Outcome | None) -> None:
+            if outcome is None:
+                console.print(f"[bold]{stage.title}[/]")
+                log.msg("stage starts", stage=stage.name)
+            elif outcome.fresh:
+                console.print(f"  [green]done[/] in {outcome.seconds:,.1f} s", highlight=False)
+                log.msg("stage is done", stage=stage.name, seconds=outcome.seconds)
+            else:
+                console.print(f"[dim]{stage.title}: done before[/]")
 
-    outcomes = runner.run(run, again_from=again_from, report=tell)
+        outcomes = runner.run(run, again_from=again_from, report=tell)
     console.print(_summary(outcomes, run))
     path = Path(outcomes["report"].facts["path"])
     console.print(f"{time.monotonic() - begin:,.0f} s. Report: {path}", highlight=False, soft_wrap=True)

@@ -28,6 +28,7 @@ from bascule.core import BasculeError, ConfigError, files
 
 Context = TypeVar("Context")
 LOCK = ".lock"
+LOG = "run.log"  # of whoever calls: it does not count as a result
 
 
 @dataclass(frozen=True)
@@ -166,9 +167,8 @@ class Runner(Generic[Context]):
         for path in (folder, folder.parent, self.folder / "stages"):
             with contextlib.suppress(OSError):  # not empty, or not there
                 path.rmdir()
-        if {path.name for path in self.folder.iterdir()} == {LOCK}:
-            (self.folder / LOCK).unlink()
-            self.folder.rmdir()
+        if {path.name for path in self.folder.iterdir()} <= {LOCK, LOG}:
+            shutil.rmtree(self.folder)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

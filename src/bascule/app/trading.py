@@ -10,6 +10,7 @@ import numpy as np
 
 from bascule import portfolio, signals
 from bascule.app.run import Run
+from bascule.bridge.freqtrade import results
 from bascule.bridge.freqtrade import run as freqtrade
 from bascule.core import ConfigError, Panel, files, moment
 from bascule.data.export import to_freqtrade
@@ -42,13 +43,14 @@ def run_backtest(run: Run, folder: Path) -> dict[str, Any]:
     datadir = folder / "data"
     with run.progress("Export candles for freqtrade") as progress:
         progress(0, 1, "")
-        # one candle before the first signal, so that there is one to act on
+        # to act on the first signal takes the candle before it; to compute it, its whole look-back
+        back = bundle.lookback + 1 if settings.mode == "computed" else 2
         to_freqtrade(
             run.store,
             run.recipe.bar,
             datadir,
             market=run.recipe.market,
-            start=first - 2 * run.recipe.bar.delta,
+            start=first - back * run.recipe.bar.delta,
             end=stop,
         )
     job = freqtrade.Job(
@@ -112,24 +114,6 @@ def paid(found: BacktestResult, cost: float) -> float:
 
 
 def performance(curve: pd.Series[float]) -> dict[str, Any]:
-    """Figures of a wealth curve from its daily last values; a year has 365 days.
-
-    Returns:
-        ``total``, ``cagr``, ``sharpe``, ``sortino``, ``max_drawdown`` (of all points), ``volatility``; None
-        where a figure cannot be formed.
-    """
-    daily = curve.resample("D").last().ffill()
-    returns = daily.pct_change().dropna()
-    years = (curve.index[-1] - curve.index[0]).total_seconds() / (365 * 86_400)
-    growth = float(curve.iloc[-1] / curve.iloc[0])
-    deviation = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
-    downside = float(np.sqrt((returns.clip(upper=0) ** 2).mean())) if len(returns) else 0.0
-    year = np.sqrt(365)
-    return {
-        "total": growth - 1,
-        "cagr": growth ** (1 / years) - 1 if years > 0 and growth > 0 else None,
-        "sharpe": float(returns.mean() / deviation * year) if deviation > 0 else None,
-        "sortino": float(returns.mean() / downside * year) if downside > 0 else None,
-        "max_drawdown": float((1 - curve / curve.cummax()).max()),
-        "volatility": deviation * year,
-    }
+    """`results.risk_figures` of a wealth curve and its ``total`` return; None where there is no figure."""
+    figures = {"total": float(curve.iloc[-1] / curve.iloc[0]) - 1, **results.risk_figures(curve)}
+    return {name: value if np.isfinite(value) else None for name, value in figures.items()}

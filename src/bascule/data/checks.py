@@ -30,7 +30,7 @@ class View:
 
     @classmethod
     def of(cls, rows: Rows, timeframe: Timeframe, settings: HealthSettings) -> View:
-        grouped = rows.by_instrument()
+        grouped = rows.used().by_instrument()
         ordered = grouped.ordered()
         same = ordered.codes[1:] == ordered.codes[:-1]
         step = np.diff(ordered.time)
@@ -43,17 +43,22 @@ class View:
         severity: Severity | Callable[[int, int], Severity],
         index: Int64Array,
         example: Callable[[int], str],
+        ends: Int64Array | None = None,
     ) -> Iterator[Issue]:
-        """One issue an instrument from the sorted rows ``index``."""
+        """One issue an instrument from the sorted rows ``index``; ``ends``: last rows of runs."""
         if not len(index):
             return
+        ends = index if ends is None else ends
         rows = self.rows
         codes = rows.codes[index]
         starts = np.flatnonzero(np.diff(codes, prepend=-1))
         for start, stop in zip(starts, [*starts[1:], len(index)], strict=True):
-            code, i, j = int(codes[start]), int(index[start]), int(index[stop - 1])
+            code, i, j = int(codes[start]), int(index[start]), int(ends[stop - 1])
             count = int(stop - start)
-            grade = severity if isinstance(severity, Severity) else severity(code, count)
+            usual = severity if isinstance(severity, Severity) else severity(code, count)
+            grade = self.settings.grade(name, usual)
+            if grade is None:
+                continue
             first, last = stamp(rows.time[i]), stamp(rows.time[j])
             yield Issue(name, grade, rows.ids[code], count, first, last, f"{first} {example(i)}")
 
@@ -178,6 +183,7 @@ def _stuck(view: View) -> Iterator[Issue]:
         Severity.WARNING,
         heads[long],
         lambda i: f"starts {length_of[i]} candles at {close[i]:.7g}",
+        heads[long] + lengths[long] - 1,
     )
 
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from bascule.core import StoreError
 from bascule.core.files import atomic_file
-from bascule.data.manifest import Partition
+from bascule.data.digest import digest, total
+from bascule.data.manifest import Partition, Parts
 from bascule.data.rows import OHLCV, FloatArray, Rows, concat, stamp
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 Conflicts = Literal["error", "replace"]
+FEW = 48
+"""Appended files of a month beside its first one, from which on it is written as a whole."""
 
 
 def by_month(rows: Rows) -> Iterator[tuple[str, Rows]]:
@@ -31,12 +37,11 @@ def _compact(rows: Rows) -> Rows:
 
     So that the same candles are the same content, in whatever pieces they came.
     """
-    used, codes = np.unique(rows.codes, return_inverse=True)
-    ids = tuple(rows.ids[code] for code in used)
+    rows = rows.used()
     values = {
         name: column for name, column in rows.values.items() if name in OHLCV or np.isfinite(column).any()
     }
-    return Rows(ids, codes.astype(np.int32), rows.time, values)
+    return Rows(rows.ids, rows.codes, rows.time, values)
 
 
 def merge(old: Rows, new: Rows, conflicts: Conflicts) -> tuple[Rows, int]:
@@ -75,20 +80,57 @@ def merge(old: Rows, new: Rows, conflicts: Conflicts) -> tuple[Rows, int]:
 
 
 def content(rows: Rows) -> str:
-    """A digest of sorted rows, independent of the file format."""
-    digest = hashlib.sha256("|".join(rows.ids).encode())
-    digest.update(np.ascontiguousarray(rows.codes, "<i4").data)
-    digest.update(np.ascontiguousarray(rows.time, "<i8").data)
-    for name in sorted(rows.values):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(rows.values[name], "<f4").data)
-    return digest.hexdigest()
+    """A digest of rows, independent of their order and of the file format."""
+    return digest(rows.ids, rows.codes, [rows.time], rows.values)
+
+
+def updated(
+    parts: Parts,
+    new: Rows,
+    newest: Mapping[str, int],
+    conflicts: Conflicts,
+    store: Path,
+    folder: str,
+    month: str,
+) -> tuple[Parts, int]:
+    """The files of a month after new rows of it were added.
+
+    Rows that are all newer than what is stored of their instruments go into a file of their own, so that an
+    append costs what is appended; from `FEW` such files on the month is written as a whole again.
+
+    Args:
+        parts: files now.
+        new: sorted rows of the month.
+        newest: store id → its newest candle in all months, ns since 1970.
+        conflicts: as `Store.write`.
+        store: the store.
+        folder: folder below it.
+        month: ``2024-01``.
+
+    Returns:
+        The files, and how many stored candles got other values.
+    """
+    if not parts:
+        return (write(new, store, folder, month),), 0
+    first = new.time[new.bounds[:-1]]
+    later = all(time > newest.get(name, time - 1) for name, time in zip(new.ids, first, strict=True))
+    if later and len(parts) <= FEW:
+        return (*parts, write(new, store, folder, month)), 0
+    old = read_all(parts, store)
+    merged, changed = merge(old, new, conflicts)
+    if content(merged) == total(part.content for part in parts) and len(parts) <= FEW:
+        return parts, 0
+    return (write(merged, store, folder, month),), changed
+
+
+def read_all(parts: Sequence[Partition], store: Path) -> Rows:
+    """Rows of files that begin where those before them end, sorted by instrument and time."""
+    return concat([read(part, store) for part in parts]).ordered()
 
 
 def write(rows: Rows, store: Path, folder: str, month: str) -> Partition:
     """Write sorted rows of one month below ``store/folder``; the name carries the content."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     table = pa.table(
         {
@@ -97,14 +139,21 @@ def write(rows: Rows, store: Path, folder: str, month: str) -> Partition:
             **{name: pa.array(column) for name, column in rows.values.items()},
         }
     )
+    return write_parquet(table, content(rows), store, folder, month)
+
+
+def write_parquet(table: pa.Table, told: str, store: Path, folder: str, name: str) -> Partition:
+    """Write an arrow table with the digest ``told`` as ``folder/name.<digest>.parquet``."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", use_dictionary=["instrument"])
     blob = sink.getvalue().to_pybytes()
-    digest = content(rows)
-    file = f"{folder}/{month}.{digest[:16]}.parquet"
+    file = f"{folder}/{name}.{told[:16]}.parquet"
     with atomic_file(store / file) as aside:
         aside.write_bytes(blob)
-    return Partition(file, hashlib.sha256(blob).hexdigest(), digest, len(rows))
+    return Partition(file, hashlib.sha256(blob).hexdigest(), told, table.num_rows)
 
 
 def read(part: Partition, store: Path) -> Rows:
@@ -114,9 +163,8 @@ def read(part: Partition, store: Path) -> Rows:
         StoreError: the file is missing or its bytes are not those that were written.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    table = pq.read_table(pa.BufferReader(verified(part, store)))
+    table = read_parquet(part, store)
     names = table["instrument"].combine_chunks()
     names = names if isinstance(names, pa.DictionaryArray) else names.dictionary_encode()
     ids = tuple(names.dictionary.to_pylist())
@@ -126,6 +174,18 @@ def read(part: Partition, store: Path) -> Rows:
         table["time"].to_numpy().astype("datetime64[ns]").astype(np.int64),
         {name: table[name].to_numpy() for name in table.column_names if name not in ("time", "instrument")},
     )
+
+
+def read_parquet(part: Partition, store: Path) -> pa.Table:
+    """Read and verify one file.
+
+    Raises:
+        StoreError: the file is missing or its bytes are not those that were written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return pq.read_table(pa.BufferReader(verified(part, store)))
 
 
 def verified(part: Partition, store: Path) -> bytes:

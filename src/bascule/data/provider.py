@@ -8,7 +8,8 @@
     <folder>/bascule.json                   what it was made from, and checksums
 
 A ``.bin`` holds little-endian float32: the calendar index of the first candle, then one value a row up to the
-last candle. The values are those of the prepared panel (`prepare.py`). A finished folder is never changed.
+last candle. The values are those of the prepared panel (`prepare.py`). A finished folder is never changed,
+but for universes, which are added to it (`memberships.py`).
 """
 
 from __future__ import annotations
@@ -234,9 +235,9 @@ def build(
             (place / f"{one}.{timeframe.qlib}.bin").write_bytes(blob)
             blobs.append(blob)
         members[name] = Member(start, len(panel.time), _digest(blobs))
-        lines.append("\t".join([name, *_texts(panel.time[[0, -1]], timeframe)]))
+        lines.append("\t".join([name, *texts(panel.time[[0, -1]], timeframe)]))
     (folder / "calendars").mkdir()
-    (folder / "calendars" / f"{timeframe.qlib}.txt").write_text("\n".join(_texts(axis, timeframe)) + "\n")
+    (folder / "calendars" / f"{timeframe.qlib}.txt").write_text("\n".join(texts(axis, timeframe)) + "\n")
     (folder / "instruments").mkdir()
     (folder / "instruments" / "all.txt").write_text("\n".join(lines) + "\n")
     about = {
@@ -267,7 +268,7 @@ def _single(rows: Rows, name: str, start: int, stop: int, timeframe: Timeframe) 
     return Panel(timeframe, time, (name,), fields, time[:1].copy())
 
 
-def _texts(time: TimeArray, timeframe: Timeframe) -> list[str]:
-    """Times as qlib writes them in calendars."""
+def texts(time: TimeArray, timeframe: Timeframe) -> list[str]:
+    """Times as qlib writes them in calendars and markets."""
     unit = "datetime64[D]" if timeframe.seconds % 86_400 == 0 else "datetime64[s]"
     return [text.replace("T", " ") for text in time.astype(unit).astype(str).tolist()]

@@ -30,6 +30,11 @@ OPTIONAL = ("quote_volume", "funding_rate", "mark")
 """Columns that readers take when a source has them; `volume` is in base units, `quote_volume` in quote."""
 
 
+AVAILABLE = "available_time"
+"""When a source had a row. Candles are known at their close (timing law), so `Rows` leave it out; health
+checks look at it (`comparisons.late`), and tables of slow data live by it (`slow.py`)."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """Candles ``[R]`` in any order.
@@ -51,7 +56,7 @@ class Rows:
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, *, where: str = "frame") -> Rows:
-        """Read a canonical long frame.
+        """Read a canonical long frame; a column `AVAILABLE` is left out.
 
         Raises:
             DataError: no rows, a column is missing or of the wrong kind, or an instrument is not a store id.
@@ -90,7 +95,7 @@ class Rows:
         values = {
             str(name): as_float32(frame[name], where=f"{where}: {name}")
             for name in frame.columns
-            if name not in ("time", "instrument")
+            if name not in ("time", "instrument", AVAILABLE)
         }
         return cls(ids, codes.astype(np.int32), time, values)
 
@@ -114,6 +119,14 @@ class Rows:
             self.time[index],
             {name: column[index] for name, column in self.values.items()},
         )
+
+    def used(self) -> Rows:
+        """The same rows without the ids that none of them has."""
+        present, codes = np.unique(self.codes, return_inverse=True)
+        if len(present) == len(self.ids):
+            return self
+        ids = tuple(self.ids[code] for code in present)
+        return Rows(ids, codes.astype(np.int32), self.time, self.values)
 
     def with_columns(self, names: Sequence[str]) -> Rows:
         """Exactly these columns, in this order; absent ones are NaN."""

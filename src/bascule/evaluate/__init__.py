@@ -5,10 +5,13 @@
 3. `ic.py`: IC series and their Newey-West significance; `table.py`: all factors × horizons.
 4. `decay.py`, `quantiles.py`: how long it lasts; what its quantiles earn before and after costs.
 5. `leakage.py`: the leak audit.
+6. `significance.py`, `sharpe.py`, `bootstrap.py`, `overfit.py`: what is left when all tries are counted.
+7. `splits.py`: purged, embargoed and combinatorial splits; `ledger.py`: the trials that touched a window.
 
 All take arrays ``[T, N]`` (or ``[F, T, N]``) and count only members of the universe.
 """
 
+from bascule.evaluate.bootstrap import Interval, mean_interval, resampled_means
 from bascule.evaluate.decay import Decay, decay
 from bascule.evaluate.ic import ICSummary, ic_series, newey_west_lags, newey_west_t, summarise
 from bascule.evaluate.labels import forward_return, shuffle
@@ -19,25 +22,62 @@ from bascule.evaluate.leakage import (
     suspicion,
     truncation,
 )
+from bascule.evaluate.ledger import Count, Ledger, Trial
+from bascule.evaluate.overfit import Overfitting, overfitting
 from bascule.evaluate.quantiles import QuantileReturns, quantile_returns
 from bascule.evaluate.rows import MIN_BREADTH, percentiles, row_ranks, row_sums
+from bascule.evaluate.sharpe import (
+    SharpeStatistics,
+    deflated_sharpe,
+    expected_best_sharpe,
+    probabilistic_sharpe,
+)
+from bascule.evaluate.significance import (
+    Discoveries,
+    benjamini_hochberg,
+    deflated_threshold,
+    expected_maximum,
+    p_values,
+)
+from bascule.evaluate.splits import Split, combinatorial, paths, purged_folds
 from bascule.evaluate.table import table, turnover
 
 __all__ = [
     "MIN_BREADTH",
+    "Count",
     "Decay",
+    "Discoveries",
     "ICSummary",
+    "Interval",
+    "Ledger",
+    "Overfitting",
     "QuantileReturns",
+    "SharpeStatistics",
+    "Split",
     "Suspicion",
     "SuspicionSettings",
+    "Trial",
     "TruncationReport",
+    "benjamini_hochberg",
+    "combinatorial",
     "decay",
+    "deflated_sharpe",
+    "deflated_threshold",
+    "expected_best_sharpe",
+    "expected_maximum",
     "forward_return",
     "ic_series",
+    "mean_interval",
     "newey_west_lags",
     "newey_west_t",
+    "overfitting",
+    "p_values",
+    "paths",
     "percentiles",
+    "probabilistic_sharpe",
+    "purged_folds",
     "quantile_returns",
+    "resampled_means",
     "row_ranks",
     "row_sums",
     "shuffle",

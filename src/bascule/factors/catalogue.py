@@ -1,20 +1,21 @@
-"""Where factors come from: named libraries, YAML files, and entries of a configuration."""
+"""Where factors come from: named libraries, YAML files, and entries of a configuration; and finding them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, partial
+from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
-from bascule.core import ConfigError
+from bascule.core import ConfigError, DataError
 from bascule.factors.alpha158 import alpha158
 from bascule.factors.alpha360 import alpha360
 from bascule.factors.factor import Factor
 
-LIBRARIES: dict[str, Callable[[], Iterable[Factor]]] = {"alpha158": alpha158, "alpha360": alpha360}
-_KEYS = ("name", "text", "family", "source", "note")
+_KEYS = ("name", "text", "family", "source", "note", "horizon", "tags")
 
 Entry = str | Path | Mapping[str, Any] | Factor
 
@@ -36,23 +37,45 @@ def library(name: str) -> tuple[Factor, ...]:
 def load(path: str | Path) -> tuple[Factor, ...]:
     """Read factors from a YAML file.
 
-    Either ``name: text`` pairs or a list of ``{name, text, family, source, note}``, at the top or under the
-    key ``factors``.
+    Either ``name: text`` pairs or a list of ``{name, text, family, source, note, horizon, tags}``, at the top
+    or under the key ``factors``.
 
     Raises:
         ConfigError: the file cannot be read or is not of this form.
         ExpressionError: a text is not of the language, or reads the future.
     """
-    import yaml
-
     place = str(path)
     try:
-        content = yaml.safe_load(Path(path).read_text("utf-8"))
+        content = Path(path).read_text("utf-8")
     except OSError as error:
         raise ConfigError(
             f"cannot read the file: {error.strerror}", where=place, remedy="check the path"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not YAML: {error}", where=place, remedy="save the file as UTF-8") from None
+    return _read(content, place)
+
+
+def _shipped(name: str) -> tuple[Factor, ...]:
+    """A library that is a YAML file of this package."""
+    return _read(resources("bascule.factors").joinpath(f"{name}.yaml").read_text("utf-8"), f"{name}.yaml")
+
+
+LIBRARIES: dict[str, Callable[[], Iterable[Factor]]] = {
+    "alpha158": alpha158,
+    "alpha360": alpha360,
+    "alpha101": partial(_shipped, "alpha101"),
+    "macd": partial(_shipped, "macd"),
+    "crypto": partial(_shipped, "crypto"),
+}
+
+
+def _read(text: str, place: str) -> tuple[Factor, ...]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"not YAML: {reason}", where=place, remedy="correct the file") from None
     if isinstance(content, Mapping) and "factors" in content:
@@ -126,8 +149,97 @@ def _one(item: Any, place: str) -> Factor:
         if key not in values:
             raise ConfigError(f"the key {key!r} is required", where=place, remedy="add it")
     for key, value in values.items():
-        if not isinstance(value, str):
+        if key not in ("horizon", "tags") and not isinstance(value, str):
             raise ConfigError(
                 f"{key} must be a text, received {value!r}", where=place, remedy="put it in quotes"
             )
-    return Factor(**values)
+    tags = values.get("tags", [])
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise ConfigError(f"tags must be a list of texts, received {tags!r}", where=place, remedy="[a, b]")
+    return Factor(**{**values, "tags": tuple(tags)})
+
+
+# -- finding ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Found:
+    """A factor and the library that holds it."""
+
+    library: str
+    factor: Factor
+
+
+def search(
+    words: str = "",
+    *,
+    libraries: Iterable[str] | None = None,
+    family: str | None = None,
+    tag: str | None = None,
+    field: str | None = None,
+    max_lookback: int | None = None,
+) -> tuple[Found, ...]:
+    """Factors of the libraries that meet all conditions, in the libraries' order.
+
+    Args:
+        words: each must occur in name, family, source, note, tags or text (case does not matter).
+        libraries: names of libraries or paths of YAML files; default all libraries.
+        family: this family exactly.
+        tag: with this tag.
+        field: reads this field (with or without ``$``).
+        max_lookback: needs at most so many bars of history.
+
+    Raises:
+        ConfigError: a library is unknown.
+    """
+    found = []
+    for name in LIBRARIES if libraries is None else libraries:
+        for factor in resolve([name]):
+            if (
+                _mentions(factor, words.lower().split())
+                and (family is None or factor.family == family)
+                and (tag is None or tag in factor.tags)
+                and (field is None or field.removeprefix("$") in factor.inputs)
+                and (max_lookback is None or _within(factor.lookback, max_lookback))
+            ):
+                found.append(Found(str(name), factor))
+    return tuple(found)
+
+
+def _mentions(factor: Factor, words: Iterable[str]) -> bool:
+    parts = (factor.name, factor.family, factor.source, factor.note, *factor.tags, factor.text)
+    everything = " ".join(parts).lower()
+    return all(word in everything for word in words)
+
+
+def _within(lookback: int | None, most: int) -> bool:
+    return lookback is not None and lookback <= most
+
+
+def available(factors: Iterable[Factor], fields: Collection[str]) -> tuple[Factor, ...]:
+    """Those whose inputs are all among ``fields`` (names without ``$``, such as ``panel.fields``)."""
+    return tuple(factor for factor in factors if set(factor.inputs) <= set(fields))
+
+
+def require(factors: Iterable[Factor], fields: Collection[str]) -> tuple[Factor, ...]:
+    """The factors, refused where one reads a field that is not at hand.
+
+    Raises:
+        DataError: it names the fields that are missing and the factors that read them.
+    """
+    chosen = tuple(factors)
+    lacking: dict[str, list[str]] = {}
+    for factor in chosen:
+        for name in sorted(set(factor.inputs) - set(fields)):
+            lacking.setdefault(name, []).append(factor.name)
+    if lacking:
+        shown = "; ".join(
+            f"${name} for {', '.join(users[:3])}{', …' if len(users) > 3 else ''}"
+            for name, users in lacking.items()
+        )
+        raise DataError(
+            f"fields are missing: {shown}",
+            where="factors",
+            remedy="add the data to the store, or leave these factors out (`bascule.factors.available`)",
+        )
+    return chosen

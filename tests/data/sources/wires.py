@@ -71,7 +71,8 @@ def archive(
     headers = {
         "fundingRate": "calc_time,funding_interval_hours,last_funding_rate",
         "metrics": "create_time,symbol,sum_open_interest,sum_open_interest_value,"
-        "count_toptrader_long_short_ratio,sum_toptrader_long_short_ratio,count_long_short_ratio,sum_taker_long_short_vol_ratio",
+        "count_toptrader_long_short_ratio,sum_toptrader_long_short_ratio,"
+        "count_long_short_ratio,sum_taker_long_short_vol_ratio",
     }
     klines = "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,x,ignore"
 

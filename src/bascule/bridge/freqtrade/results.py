@@ -1,8 +1,8 @@
 """What a backtest brought, read from freqtrade's result file.
 
-The equity curve is marked to market at the open of each candle. On spot freqtrade records it so; on futures
-it records the wallet without open positions (checked on 2026.9), which hides drawdowns, so there the open
-positions are valued here, from the candles.
+The equity curve is marked to market at the open of each candle, from the candles. freqtrade's own record of
+the wallet (checked on 2026.9) leaves out the open positions of futures, which hides drawdowns, and on spot
+those in coins that are no longer traded, which vanish from it and come back at the end.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def load(path: Path, *, datadir: Path | None = None) -> BacktestResult:
         ) from None
     found = stats["strategy"][names[0]]
     equity = _equity(wallet, found)
-    if found["trading_mode"] == "futures" and len(trades):
+    if len(trades):
         equity = _kept(zipped, equity, trades, found, datadir)
     figures = {name: _number(found.get(name)) for name in _FIGURES}
     return BacktestResult(names[0], trades, equity, {**figures, **risk_figures(equity)}, zipped)
@@ -124,7 +124,7 @@ def _equity(wallet: pd.DataFrame | None, stats: dict[str, Any]) -> pd.Series:
 def _kept(
     zipped: Path, wallet: pd.Series, trades: pd.DataFrame, stats: dict[str, Any], datadir: Path | None
 ) -> pd.Series:
-    """The marked equity of futures: from the candles, and then beside the zip; without candles from there."""
+    """The marked equity: from the candles, and then kept beside the zip; without candles read from there."""
     import pandas as pd
 
     path = zipped.with_suffix(".equity.parquet")
@@ -135,7 +135,7 @@ def _kept(
         return equity
     if not path.is_file():
         raise BridgeError(
-            "freqtrade's futures wallet leaves open positions out",
+            "freqtrade's wallet record leaves positions out",
             where=str(zipped),
             remedy="pass datadir, so that they can be valued from the candles",
         )
@@ -146,21 +146,22 @@ def _kept(
 def _marked(wallet: pd.Series, trades: pd.DataFrame, stats: dict[str, Any], datadir: Path) -> pd.Series:
     """Starting balance + profit of closed trades + profit of open ones at each candle's open.
 
-    At its exit a trade counts as closed, at its entry not yet as open, as in freqtrade's spot record.
+    A position in an instrument that trades no more keeps its last price. At its exit a trade counts as
+    closed, at its entry not yet as open, as in freqtrade's spot record.
     """
     import pandas as pd
 
     times = pd.DatetimeIndex(wallet.index)
+    kind = "futures" if stats["trading_mode"] == "futures" else ""
     value = np.full(len(times), _number(stats["starting_balance"]))
     for pair, group in trades.groupby("pair"):
         candles = pd.read_feather(
-            datafiles.file(
-                datadir, Instrument.parse(str(pair)), Timeframe.parse(stats["timeframe"]), "futures"
-            ),
-            columns=["date", "open"],
-        )
-        # a candle without trade has no price of its own: the last known one holds
-        price = candles.set_index("date")["open"].reindex(times, method="ffill").to_numpy()
+            datafiles.file(datadir, Instrument.parse(str(pair)), Timeframe.parse(stats["timeframe"]), kind),
+            columns=["date", "open", "close"],
+        ).set_index("date")
+        # a missing candle has no open: the last close holds, as freqtrade fills it
+        known = candles["open"].reindex(times)
+        price = known.fillna(candles["close"].reindex(times, method="ffill")).to_numpy()
         entered = times.searchsorted(pd.DatetimeIndex(group["open_date"])) + 1
         left = times.searchsorted(pd.DatetimeIndex(group["close_date"]))
         numbers = group[["amount", "open_rate", "fee_open", "profit_abs"]].to_numpy(np.float64)

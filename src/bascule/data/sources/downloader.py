@@ -108,6 +108,8 @@ class FreqtradeDownloader:
         command = [
             *(sys.executable, "-m", "freqtrade", "download-data", "--no-color"),
             *("--config", str(config), "--datadir", str(settings.folder)),
+            # it insists on a user folder, which it does not use here
+            *("--userdir", str(settings.folder)),
             *("--timeframes", str(self._timeframe), "--data-format-ohlcv", "feather"),
             # an open end: freqtrade would otherwise leave a hole between two fetches
             *("--timerange", f"{str(start.astype('datetime64[D]')).replace('-', '')}-", "--prepend"),

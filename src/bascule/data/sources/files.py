@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -77,8 +78,9 @@ class _Files(ChunkedSource):
             )
         return frame[frame["instrument"].isin(wanted)]
 
+    @abstractmethod
     def _read(self) -> pd.DataFrame:
-        raise NotImplementedError
+        """Everything in the files."""
 
 
 class LongFile(_Files):

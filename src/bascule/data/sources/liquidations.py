@@ -87,13 +87,14 @@ class LiquidationRecorder:
         self.connections = 0
 
     def run(self, stop: Callable[[], bool]) -> None:
-        """Record until ``stop()`` is true; asked at least once a second.
+        """Record until ``stop()`` is true once; it is asked at least once a second.
 
         Raises:
             DataError: ``attempts`` connections in a row brought no message at all.
         """
         from websockets.exceptions import WebSocketException
 
+        stop = _latched(stop)
         failures = 0
         while not stop():
             before = self.events
@@ -180,6 +181,17 @@ class LiquidationRecorder:
         day = self._settings.folder / self._settings.venue / str(first.astype("datetime64[D]"))
         write_part(day / f"part-{stamp}-{uuid.uuid4().hex[:8]}.parquet", buffer.events, buffer.spans)
         self.events += len(buffer.events)
+
+
+def _latched(stop: Callable[[], bool]) -> Callable[[], bool]:
+    """The same question; once it was answered with yes, the answer stays."""
+    answers = [False]
+
+    def ask() -> bool:
+        answers[0] = answers[0] or stop()
+        return answers[0]
+
+    return ask
 
 
 def compact(folder: Path, venue: str, today: np.datetime64) -> int:
