@@ -219,6 +219,7 @@ _ENTRIES = {
     "COUNT": _window_and_statistic,
     "DEVIATION": _window_and_statistic,
     "RANK": _window_and_statistic,
+    "SHARE": _window_and_statistic,
     "EXTREMA": _window_and_statistic,
     "PAIRS": _window_and_statistic,
     "ORDER": _statistic_and_level,

@@ -16,7 +16,7 @@ from bascule.engine.native_values import At, Value, Values
 
 # a finish of this value: whether it is the right operand decides the second number
 FINISHES: dict[str, tuple[int, int]] = {"MUL": (1, 1), "DIV": (2, 3), "SUB": (4, 5)}
-_GROUPED = ("MOMENTS", "SHAPE", "SUM", "COUNT", "DEVIATION", "RANK", "EXTREMA", "ORDER", "PAIRS")
+_GROUPED = ("MOMENTS", "SHAPE", "SUM", "COUNT", "DEVIATION", "RANK", "SHARE", "EXTREMA", "ORDER", "PAIRS")
 # these compute in single or in double precision, not in both at once
 _OF_ONE_WIDTH = ("ORDER", "RANK")
 

@@ -291,6 +291,8 @@ class Values:
             ratio = self.constant(max(node.ratio, 0.0))
             return Value("EMA", operands, wide, (ratio,), (node.back or 0) + 1)
         n = int(node.args[2] if kind in _PAIRS else node.args[1])
+        if isinstance(node, Mean) and node.x.type is Type.BOOL:
+            return Value("SHARE", operands, wide, (), n)
         if kind in _MOMENTS:
             floor = self.constant(QLIB_DEVIATION) if qlib else FLOOR_RELATIVE
             return Value("MOMENTS", operands, wide, (floor,), n, _MOMENTS[kind])

@@ -43,7 +43,12 @@ template <class G> INLINE void sweep(G& g, int w, int64_t when, int r0, int r1) 
 struct Flat {
     double relative, absolute;  // of the variance: share of the squared mean, and number
 
-    MEMBER vd bound(vd mean, vd freedom) const { return (mean * mean * relative + absolute) * freedom; }
+    // The sum of squared deviations, NaN where it is flat. A window of floats is either constant, with a sum of
+    // exactly 0, or far above the bound; so for these the relative rule needs no test.
+    template <class E> MEMBER vd unless_flat(vd squares, vd mean, vd freedom) const {
+        if (sizeof(E) == 4 && absolute == 0.0) return squares;
+        return pick(squares <= (mean * mean * relative + absolute) * freedom, splat(NAND), squares);
+    }
 };
 
 constexpr double ROUNDING = 1e-12;

@@ -159,6 +159,7 @@ bool instruction_is_fine(const Run& run, const int32_t* at) {
                 break;
             case OP_SUM:
             case OP_COUNT:
+            case OP_SHARE:
             case OP_DEVIATION:
             case OP_RANK:
                 break;

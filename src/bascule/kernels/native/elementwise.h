@@ -76,9 +76,6 @@ template <class V> INLINE V power(V a, V b) {
     return r;
 }
 
-INLINE vf truth(vi m) { return only(m, splat(1.0f)); }
-INLINE vd truth(vl m) { return only(m, splat(1.0)); }
-
 // -- loops -----------------------------------------------------------------------------------------
 
 // An operand of an element-wise instruction: rows of a slot, or one row of a constant over and over.

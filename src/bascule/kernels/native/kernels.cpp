@@ -44,6 +44,7 @@ static void run_instruction(const Tile& t, int op, const int32_t* args, int r0) 
         case OP_SHAPE: BY_TYPE(run_shape); break;
         case OP_COUNT: BY_TYPE(run_count); break;
         case OP_DEVIATION: BY_TYPE(run_deviation); break;
+        case OP_SHARE: run_share(t, args, r0); break;
         case OP_EXTREMA: BY_TYPE(run_extrema); break;
         case OP_ORDER: BY_TYPES(run_order, 6); break;
         case OP_RANK: BY_TYPES(run_rank, 5); break;

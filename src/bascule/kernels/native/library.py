@@ -21,7 +21,7 @@ OPCODES: dict[str, int] = {
     "ADD": 16, "SUB": 17, "MUL": 18, "DIV": 19, "POWER": 20, "SIGNED_POWER": 21, "GREATER": 22, "LESS": 23,
     "GT": 24, "GE": 25, "LT": 26, "LE": 27, "EQ": 28, "NE": 29, "AND": 30, "OR": 31,
     "IF": 48, "IF_KNOWN": 49,
-    "MOMENTS": 64, "SHAPE": 65, "SUM": 66, "COUNT": 67, "DEVIATION": 68, "RANK": 69,
+    "MOMENTS": 64, "SHAPE": 65, "SUM": 66, "COUNT": 67, "DEVIATION": 68, "RANK": 69, "SHARE": 70,
     "EXTREMA": 80, "ORDER": 81, "EMA": 82, "PAIRS": 96,
 }  # fmt: skip
 

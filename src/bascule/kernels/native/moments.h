@@ -66,7 +66,7 @@ INLINE vf quotient_of(const vd a[2], const vd b[2], const vd square[2]) {
     return v;
 }
 
-template <bool Q, bool K>
+template <class E, bool Q, bool K>
 INLINE void write_moments(const MomentWindow& p, int r, int lane, const MomentState& m, const vd centre[2],
                           const vd per_n1[2]) {
     const int mask = p.mask;
@@ -92,8 +92,7 @@ INLINE void write_moments(const MomentWindow& p, int r, int lane, const MomentSt
                 const Sink& s = p.sinks[MOMENT_RSQUARE];
                 vd squares[2];
                 for (int h = 0; h < 2; h++)
-                    squares[h] = pick(m.squares[h] <= p.flat.bound(centre[h] + m.mean[h], m.freedom[h]), splat(NAND),
-                                      m.squares[h]);
+                    squares[h] = p.flat.unless_flat<E>(m.squares[h], centre[h] + m.mean[h], m.freedom[h]);
                 if (s.wide)
                     s.put(r, lane, m.cross[0] * m.slope[0] / squares[0], m.cross[1] * m.slope[1] / squares[1]);
                 else
@@ -144,7 +143,7 @@ template <class E, bool Q, bool K> struct Moments {
         for (int h = 0; h < 2; h++) {
             const vd sum = s[h] + *v++;
             m.mean[h] = sum * p.per_n;
-            if constexpr (Q) m.squares[h] = greater(vd{}, (q[h] + *v++) - sum * m.mean[h]);
+            if constexpr (Q) m.squares[h] = (q[h] + *v++) - sum * m.mean[h];
             if constexpr (K) {
                 m.cross[h] = (k[h] + *v++) - sum * ((double)j - p.half);
                 m.slope[h] = m.cross[h] * p.per_xx;
@@ -154,7 +153,7 @@ template <class E, bool Q, bool K> struct Moments {
                 m.freedom[h] = splat(p.freedom);
             }
         }
-        write_moments<Q, K>(p, r, lane, m, c, per_n1);
+        write_moments<E, Q, K>(p, r, lane, m, c, per_n1);
     }
 };
 
@@ -235,7 +234,7 @@ template <class E, bool Q, bool K> struct CountedMoments {
             const vd count = n[h] + n_old, sum = s[h] + s_new;
             m.mean[h] = sum * (1.0 / count);
             per_n1[h] = 1.0 / (count - 1.0);
-            if constexpr (Q) m.squares[h] = greater(vd{}, (q[h] + (*v++ + shift * (s_old + s_new))) - sum * m.mean[h]);
+            if constexpr (Q) m.squares[h] = (q[h] + (*v++ + shift * (s_old + s_new))) - sum * m.mean[h];
             if constexpr (K) {
                 const vd k_old = *v++, i_old = *v++, ii_old = *v++;
                 const vd i_all = i[h] + i_old, centre_j = i_all / count;
@@ -247,7 +246,7 @@ template <class E, bool Q, bool K> struct CountedMoments {
                 m.deviation[h] = pick(finite(raw[h]), raw[h] - centre[h], splat(NAND));
             }
         }
-        write_moments<Q, K>(p, r, lane, m, centre, per_n1);
+        write_moments<E, Q, K>(p, r, lane, m, centre, per_n1);
     }
 };
 

@@ -140,8 +140,8 @@ template <class A, class B, bool COUNTED> struct Pairs {
                 pq[h] = xy[h] + xy_old;
             }
             const vd mean_x = u * per_n, mean_y = w * per_n;
-            pp[h] = greater(vd{}, pp[h] - u * mean_x);
-            qq[h] = greater(vd{}, qq[h] - w * mean_y);
+            pp[h] -= u * mean_x;
+            qq[h] -= w * mean_y;
             pq[h] -= w * mean_x;
             if (p.mask & 1 << PAIR_CORR) {
                 vd freedom, at_x, at_y;
@@ -154,8 +154,8 @@ template <class A, class B, bool COUNTED> struct Pairs {
                     at_x = cx[h];
                     at_y = cy[h];
                 }
-                pp[h] = pick(pp[h] <= p.flat.bound(at_x + mean_x, freedom), splat(NAND), pp[h]);
-                qq[h] = pick(qq[h] <= p.flat.bound(at_y + mean_y, freedom), splat(NAND), qq[h]);
+                pp[h] = p.flat.unless_flat<A>(pp[h], at_x + mean_x, freedom);
+                qq[h] = p.flat.unless_flat<B>(qq[h], at_y + mean_y, freedom);
             }
         }
         write_pair(p, r, lane, pp, qq, pq, per_n1);

@@ -25,7 +25,7 @@
     /* rolling, one series: x, floor, number of entries, entries of (window, statistic, sink) */       \
     X(MOMENTS, 64) X(SHAPE, 65)                                                                        \
     /* x, number of entries, entries of (window, 0, sink) */                                           \
-    X(SUM, 66) X(COUNT, 67) X(DEVIATION, 68) X(RANK, 69)                                                \
+    X(SUM, 66) X(COUNT, 67) X(DEVIATION, 68) X(RANK, 69) X(SHARE, 70)                                                \
     /* x, is minimum, number of entries, entries of (window, 0 value or 1 position, sink) */           \
     X(EXTREMA, 80)                                                                                     \
     /* x, window, number of entries, entries of (statistic, constant of q, sink) */                    \

@@ -151,6 +151,10 @@ INLINE vl finite(vd a) { return (a - a) == (a - a); }
 INLINE vf only(vi m, vf a) { return (vf)((vi)a & m); }  // a where m, else +0
 INLINE vd only(vl m, vd a) { return (vd)((vl)a & m); }
 
+// 1 where m, else 0.
+INLINE vf truth(vi m) { return only(m, splat(1.0f)); }
+INLINE vd truth(vl m) { return only(m, splat(1.0)); }
+
 // Where a square is near the ends of the range of floats, or beyond them: what is made of it needs doubles.
 INLINE vi wild(vf square) {
     return ((square < splat(1e-30f)) & (square > splat(0.0f))) | (square > splat(1e30f));

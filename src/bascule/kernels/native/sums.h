@@ -103,6 +103,46 @@ template <class E> static void run_count(const Tile& t, const int32_t* args, int
     }
 }
 
+// The share of rows that are true, of a series of 0, 1 and NaN. Sums of whole numbers are exact, so they slide.
+static void run_share(const Tile& t, const int32_t* args, int r0) {
+    const Series<float> x = series<float>(t, args);
+    const int count = args[2];
+    const int32_t* entry = args + 3;
+    const bool plain = uniform(x, r0 - entry[(count - 1) * ENTRY] + 1, t.rows);
+    for (int e = 0; e < count; e++, entry += ENTRY) {
+        t.staged = 0;
+        const int w = entry[0];
+        const Sink out = sink(t, entry + 2);
+        for (int lane = 0; lane < LANES; lane += W) {
+            vf s = {}, n = {};
+            const auto take = [&](int r, float sign) __attribute__((always_inline)) {
+                const vf v = load(x.row(r, lane));
+                if (plain) {
+                    s += v * sign;
+                } else {
+                    s += only(finite(v), v) * sign;
+                    n += truth(finite(v)) * sign;
+                }
+            };
+            if (plain) n = splat((float)w);
+            for (int r = r0 - w + 1; r < r0; r++) take(r, 1.0f);
+            for (int r = r0; r < t.rows; r++) {
+                take(r, 1.0f);
+                if (out.wide) {
+                    float part[2][W];
+                    store(part[0], s);
+                    store(part[1], n);
+                    out.put(r, lane, widen(part[0]) / widen(part[1]), widen(part[0] + HALF) / widen(part[1] + HALF));
+                } else {
+                    out.put(r, lane, s / n);
+                }
+                take(r - w + 1, -1.0f);
+            }
+        }
+        flush(t, out);
+    }
+}
+
 // -- skewness and kurtosis -------------------------------------------------------------------------
 
 // Sums of y .. y^4 about a value of the window; always counted.
