@@ -29,7 +29,7 @@ bool runs_here(const Kernels& k) {
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx2");
-    if (&k == &avx2::kernels) return __builtin_cpu_supports("avx2");
+    if (&k == &avx2::kernels) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
     (void)k;
     return true;

@@ -69,6 +69,8 @@ template <class E> static void read_field(const Run& run, const Tile& t, int64_t
     E* slot = (E*)t.slots[field];
     for (int r = r0; r < t.rows; r++) {
         E* row = slot + (int64_t)r * LANES;
+        const E* const ahead = (const E*)input.p + (t0 + r + run.tile_rows) * input.stride + lane0;
+        if (t0 + r + run.tile_rows < run.rows) __builtin_prefetch(ahead, 0, 2);  // the next tile's row
         const E* from = (const E*)input.p + (t0 + r) * input.stride + lane0;
         if (t0 + r < 0)
             for (int l = 0; l < LANES; l++) row[l] = (E)NAND;

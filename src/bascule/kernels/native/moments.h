@@ -85,8 +85,8 @@ INLINE void write_moments(const MomentWindow& p, int r, int lane, const MomentSt
         if (mask & (1 << MOMENT_DECAY | 1 << MOMENT_WMA)) write_weighted(p, r, lane, m, centre);
         if (mask & 1 << MOMENT_SLOPE) p.sinks[MOMENT_SLOPE].put(r, lane, m.slope[0], m.slope[1]);
         if (mask & 1 << MOMENT_RESI)
-            p.sinks[MOMENT_RESI].put(r, lane, m.deviation[0] - m.mean[0] - m.slope[0] * m.reach[0],
-                                     m.deviation[1] - m.mean[1] - m.slope[1] * m.reach[1]);
+            p.sinks[MOMENT_RESI].put(r, lane, minus(m.deviation[0] - m.mean[0], m.slope[0], m.reach[0]),
+                                     minus(m.deviation[1] - m.mean[1], m.slope[1], m.reach[1]));
         if constexpr (Q) {
             if (mask & 1 << MOMENT_RSQUARE) {
                 const Sink& s = p.sinks[MOMENT_RSQUARE];
@@ -123,8 +123,8 @@ template <class E, bool Q, bool K> struct Moments {
         for (int h = 0; h < 2; h++) {
             y[h] = widen(x.row(r, lane + h * HALF)) - c[h];
             s[h] += y[h];
-            if constexpr (Q) q[h] += y[h] * y[h];
-            if constexpr (K) k[h] += y[h] * (double)j;
+            if constexpr (Q) q[h] = plus(q[h], y[h], y[h]);
+            if constexpr (K) k[h] = plus(k[h], y[h], splat((double)j));
         }
     }
     MEMBER void older(int r, int j) { newer(r, j); }
@@ -143,9 +143,9 @@ template <class E, bool Q, bool K> struct Moments {
         for (int h = 0; h < 2; h++) {
             const vd sum = s[h] + *v++;
             m.mean[h] = sum * p.per_n;
-            if constexpr (Q) m.squares[h] = (q[h] + *v++) - sum * m.mean[h];
+            if constexpr (Q) m.squares[h] = minus(q[h] + *v++, sum, m.mean[h]);
             if constexpr (K) {
-                m.cross[h] = (k[h] + *v++) - sum * ((double)j - p.half);
+                m.cross[h] = minus(k[h] + *v++, sum, splat((double)j - p.half));
                 m.slope[h] = m.cross[h] * p.per_xx;
                 m.reach[h] = splat(p.half);
                 m.deviation[h] = y[h];
@@ -198,9 +198,9 @@ template <class E, bool Q, bool K> struct CountedMoments {
             const vd one = only(ok, splat(1.0)), y = only(ok, raw[h] - c[h]);
             n[h] += one;
             s[h] += y;
-            if constexpr (Q) q[h] += y * y;
+            if constexpr (Q) q[h] = plus(q[h], y, y);
             if constexpr (K) {
-                k[h] += y * d;
+                k[h] = plus(k[h], y, splat(d));
                 i[h] += one * d;
                 ii[h] += one * (d * d);
             }
@@ -234,11 +234,11 @@ template <class E, bool Q, bool K> struct CountedMoments {
             const vd count = n[h] + n_old, sum = s[h] + s_new;
             m.mean[h] = sum * (1.0 / count);
             per_n1[h] = 1.0 / (count - 1.0);
-            if constexpr (Q) m.squares[h] = (q[h] + (*v++ + shift * (s_old + s_new))) - sum * m.mean[h];
+            if constexpr (Q) m.squares[h] = minus(q[h] + plus(*v++, shift, s_old + s_new), sum, m.mean[h]);
             if constexpr (K) {
                 const vd k_old = *v++, i_old = *v++, ii_old = *v++;
                 const vd i_all = i[h] + i_old, centre_j = i_all / count;
-                m.cross[h] = (k[h] + (k_old + shift * i_old)) - sum * centre_j;
+                m.cross[h] = minus(k[h] + plus(k_old, shift, i_old), sum, centre_j);
                 m.slope[h] = m.cross[h] * (1.0 / ((ii[h] + ii_old) - i_all * centre_j));
                 m.reach[h] = (double)j - centre_j;
                 m.count[h] = count;

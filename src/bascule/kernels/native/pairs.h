@@ -94,9 +94,9 @@ template <class A, class B, bool COUNTED> struct Pairs {
             }
             sx[h] += a;
             sy[h] += b;
-            xx[h] += a * a;
-            yy[h] += b * b;
-            xy[h] += a * b;
+            xx[h] = plus(xx[h], a, a);
+            yy[h] = plus(yy[h], b, b);
+            xy[h] = plus(xy[h], a, b);
         }
     }
     MEMBER void older(int r, int j) { newer(r, j); }
@@ -127,8 +127,8 @@ template <class A, class B, bool COUNTED> struct Pairs {
                 per_n1[h] = 1.0 / (count - 1.0);
                 u = sx[h] + sx_new;
                 w = sy[h] + sy_new;
-                pp[h] = xx[h] + (xx_old + dx * (sx_old + sx_new));
-                qq[h] = yy[h] + (yy_old + dy * (sy_old + sy_new));
+                pp[h] = xx[h] + plus(xx_old, dx, sx_old + sx_new);
+                qq[h] = yy[h] + plus(yy_old, dy, sy_old + sy_new);
                 pq[h] = xy[h] + (xy_old + (dx * sy_new + dy * sx_old));
             } else {
                 per_n = splat(p.per_n);
@@ -140,9 +140,9 @@ template <class A, class B, bool COUNTED> struct Pairs {
                 pq[h] = xy[h] + xy_old;
             }
             const vd mean_x = u * per_n, mean_y = w * per_n;
-            pp[h] -= u * mean_x;
-            qq[h] -= w * mean_y;
-            pq[h] -= w * mean_x;
+            pp[h] = minus(pp[h], u, mean_x);
+            qq[h] = minus(qq[h], w, mean_y);
+            pq[h] = minus(pq[h], w, mean_x);
             if (p.mask & 1 << PAIR_CORR) {
                 vd freedom, at_x, at_y;
                 if constexpr (COUNTED) {

@@ -4,8 +4,8 @@
 // namespace, and BASCULE_WIDTH, the number of float lanes in one register. Wider vectors than the registers
 // would be split by the compiler into code that is an order of magnitude slower, so the width is the set's own.
 //
-// Only operations that IEEE 754 rounds correctly are used, and the build forbids contraction into fused
-// multiply-adds: every instruction set gives the same bits.
+// Only operations that IEEE 754 rounds correctly are used. Where a product is added without rounding in between
+// the code says so (`plus`, `minus`); the build forbids that elsewhere. So every instruction set gives the same bits.
 #pragma once
 
 #include <cstdint>
@@ -139,6 +139,24 @@ INLINE bool any(vi m) {
     return bits != 0;
 }
 INLINE void stream(float* p, vf v) { store(p, v); }
+#endif
+
+// c + a b and c - a b, rounded once.
+#if defined(__AVX512F__) && BASCULE_WIDTH == 16
+INLINE vd plus(vd c, vd a, vd b) { return (vd)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
+INLINE vd minus(vd c, vd a, vd b) { return (vd)_mm512_fnmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
+#elif defined(__FMA__) && BASCULE_WIDTH == 8
+INLINE vd plus(vd c, vd a, vd b) { return (vd)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+INLINE vd minus(vd c, vd a, vd b) { return (vd)_mm256_fnmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+#elif defined(__aarch64__)
+INLINE vd plus(vd c, vd a, vd b) { return (vd)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
+INLINE vd minus(vd c, vd a, vd b) { return (vd)vfmsq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
+#else  // old processors: by the library, slowly
+INLINE vd plus(vd c, vd a, vd b) {
+    for (int i = 0; i < HALF; i++) c[i] = __builtin_fma(a[i], b[i], c[i]);
+    return c;
+}
+INLINE vd minus(vd c, vd a, vd b) { return plus(c, -a, b); }
 #endif
 
 INLINE vf absolute(vf a) { return (vf)((vi)a & 0x7fffffff); }
