@@ -112,8 +112,7 @@ def test_restated_candles_go_by_the_policy(feed: tuple[Path, pd.DataFrame], poli
     assert len(held) == len(frame)
     np.testing.assert_allclose(held.loc[late, "volume"] / frame.loc[late, "volume"], kept)
     (told,) = json.loads((config.parent / "u.json").read_text())
-    names = {issue["name"]: issue["count"] for issue in told["health"]["issues"]}
-    assert names["restated"] == 2
+    assert [issue["count"] for issue in told["health"]["issues"] if issue["name"] == "restated"] == [1, 1]
 
 
 def test_the_check_writes_a_page_and_fails_as_it_is_told(tmp_path: Path) -> None:
