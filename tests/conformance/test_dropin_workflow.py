@@ -16,7 +16,7 @@ import pytest
 import bascule
 from bascule.bridge.qlib import LeftToQlib
 from bascule.core import ConfigError, ExpressionError, StoreError
-from tests.conformance.dropin import COMMON, both, dropin, plain, same, untidy_provider
+from tests.conformance.dropin import COMMON, both, dropin, plain, same, untidy_provider, weekday_provider
 from tests.conformance.provider import clean_panel, write_provider
 
 pytestmark = [
@@ -112,6 +112,60 @@ def test_a_model_learns_and_predicts_the_same(tmp_path: Path) -> None:
     assert theirs.nunique() > 10
     # a tree may split on the other side of a rounded value
     assert np.corrcoef(theirs, ours)[0, 1] > 0.999
+
+
+def test_a_backtest_trades_the_same(tmp_path: Path) -> None:
+    from qlib.contrib.evaluate import backtest_daily
+    from qlib.data import D
+
+    weekday_provider(tmp_path / "provider")
+
+    def ask() -> pd.DataFrame:
+        signal = D.features(D.instruments("all"), ["Ref($close,5)/$close"], "2020-02-03", "2020-06-30")
+        report, _ = backtest_daily(
+            start_time="2020-02-10",
+            end_time="2020-06-01",
+            strategy={
+                "class": "TopkDropoutStrategy",
+                "module_path": "qlib.contrib.strategy",
+                "kwargs": {"signal": signal.swaplevel().sort_index(), "topk": 2, "n_drop": 1},
+            },
+            benchmark="SH600000",
+            exchange_kwargs={"deal_price": "open", "open_cost": 0.001, "close_cost": 0.001},
+        )
+        return report
+
+    theirs, ours = both(tmp_path / "provider", ask)
+    assert (theirs["turnover"] > 0).sum() > 10
+    pd.testing.assert_frame_equal(theirs, ours, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 1 << 14])
+def test_instruments_after_others_are_all_at_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    from qlib.data import D
+
+    from bascule.bridge.qlib import provider
+
+    dropin(folder)
+    fields = ["$close", "Mean($close,5)", "EMA($volume,3)", "$funding"]
+    whole = [D.features(D.instruments(kind), fields, freq="60min") for kind in ("all", "some")]
+    monkeypatch.setattr(provider, "_FEWEST", 2)
+    monkeypatch.setattr(provider, "_BYTES", size)
+    for kind, expected in zip(("all", "some"), whole, strict=True):
+        found = D.features(D.instruments(kind), fields, freq="60min")
+        pd.testing.assert_frame_equal(found, expected)
+
+
+def test_qlibs_cache_of_frames_may_stay(folder: Path, tmp_path: Path) -> None:
+    from qlib.data import D
+
+    dropin(folder, dataset_cache="SimpleDatasetCache", local_cache_path=tmp_path)
+    asked = [D.features(D.instruments("some"), ["Mean($close,3)"], freq="60min") for _ in range(2)]
+    assert len(list(tmp_path.iterdir())) == 1
+    plain(folder)
+    same(D.features(D.instruments("some"), ["Mean($close,3)"], freq="60min"), asked[1])
 
 
 def test_operators_beyond_qlib(tmp_path: Path) -> None:
