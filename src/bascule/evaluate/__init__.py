@@ -9,6 +9,7 @@
 6. `significance.py`, `sharpe.py`, `bootstrap.py`, `overfit.py`: what is left when all tries are counted.
 7. `splits.py`: purged, embargoed and combinatorial splits; `ledger.py`: the trials that touched a window.
 8. `relations.py`: factors beside each other and in a pool; `verdict.py`: all of it against targets.
+9. `sheet.py`: everything about one factor, in and out of sample, for tear sheets.
 
 All take arrays ``[T, N]`` (or ``[F, T, N]``) and count only members of the universe.
 """
@@ -36,6 +37,7 @@ from bascule.evaluate.sharpe import (
     expected_best_sharpe,
     probabilistic_sharpe,
 )
+from bascule.evaluate.sheet import Part, Sheet, SheetSettings, measure_factor, split_row
 from bascule.evaluate.significance import (
     Discoveries,
     benjamini_hochberg,
@@ -58,10 +60,13 @@ __all__ = [
     "Ledger",
     "Measured",
     "Overfitting",
+    "Part",
     "Pool",
     "QuantileReturns",
     "Sample",
     "SharpeStatistics",
+    "Sheet",
+    "SheetSettings",
     "Split",
     "Suspicion",
     "SuspicionSettings",
@@ -88,6 +93,7 @@ __all__ = [
     "judge",
     "liquidity_tiers",
     "mean_interval",
+    "measure_factor",
     "newey_west_lags",
     "newey_west_t",
     "overall",
@@ -104,6 +110,7 @@ __all__ = [
     "row_ranks",
     "row_sums",
     "shuffle",
+    "split_row",
     "summarise",
     "suspicion",
     "table",
