@@ -1,8 +1,8 @@
 """Times ``D.features``: plain qlib, qlib's disk caches, and the drop-in.
 
-    python benchmarks/qlib_dropin.py                # 14 fields in Alpha158's style, 800 instruments x 3,300 rows
-    python benchmarks/qlib_dropin.py --work tail    # Alpha158, 100 x 17,520, only the last 8 rows
-    python benchmarks/qlib_dropin.py --small        # the same on 40 x 500, for continuous integration
+    python benchmarks/qlib_dropin.py              # 14 fields in Alpha158's style, 800 x 3,300 rows
+    python benchmarks/qlib_dropin.py --work tail  # Alpha158, 100 x 17,520, only the last 8 rows
+    python benchmarks/qlib_dropin.py --small      # the same on 40 x 500, for continuous integration
 
 1. Random walks are written as a qlib provider folder.
 2. Each contender runs in a process of its own, with one kernel, several times; the first run of the drop-in,

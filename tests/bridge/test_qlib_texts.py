@@ -104,8 +104,8 @@ def test_an_error_that_helps(text: str, told: str) -> None:
     assert told in str(caught.value)
 
 
-PIECES = ["$close", "Mean(", "Ref(", "P(", *"(),5-9*<&[].:={}@#\\\n\0é", "**", "1e308", "'a'", "__class__", "$$",
-          "lambda:", "if", "else", "not"]  # fmt: skip
+PIECES = ["$close", "Mean(", "Ref(", "P(", "if", "else", *"(),5-9*<&[].:={}@#\\\n\0é", "**", "1e308", "'a'",
+          "$$", "__class__", "lambda:", "not"]  # fmt: skip
 
 
 @settings(max_examples=300, deadline=None, database=None)

@@ -63,7 +63,7 @@ def build(text: str, operators: Mapping[str, type], base: type) -> Any:
 
     Raises:
         ExpressionError: the text holds anything but fields, numbers, quoted texts and operators, is too long
-            or nested too deep, or has a window beyond what qlib can compute.
+            or nested too deep, or has a negative or an enormous window.
     """
     if len(text) > MAX_LENGTH:
         raise _refused(text, f"the text has {len(text)} characters, more than {MAX_LENGTH}", "simplify it")
@@ -153,7 +153,10 @@ class _Builder:
         return made
 
     def _check_window(self, name: str, made: Any) -> None:
-        """Refuse windows with which qlib's compiled code reads and writes where it must not."""
+        """Refuse windows that qlib takes and should not.
+
+        Its regressions set memory aside for every bar of a window, and answer a negative one with zeros.
+        """
         window = getattr(made, "N", None)
         if type(made).__module__ != _QLIB or not isinstance(window, int | float):
             return
