@@ -33,6 +33,7 @@ from bascule.data.rows import FloatArray, Int64Array, Rows
 NAME = "bascule.json"
 SCHEMA = 1
 _THREADS = 4
+_BLOCK = 16  # instruments: their values in a row of the panel fill a cache line
 _LONGEST = 2**24  # a float32 counts exactly up to here
 REBUILD = "build the provider again"
 
@@ -149,13 +150,20 @@ class Provider:
 
     def _field(self, name: str, instruments: Sequence[str], low: int, high: int) -> FloatArray:
         """One field on the rows ``low:high`` of the calendar ``[T, N]``."""
-        rows = np.full((len(instruments), high - low), np.nan, "<f4")
-        for n, instrument in enumerate(instruments):
-            member = self.members[instrument]
-            first, last = max(low, member.start), min(high, member.start + member.rows)
-            # every file is looked at, so that a damaged one is told whatever the range
-            self._read(instrument, name, first - member.start, rows[n, first - low : max(first, last) - low])
-        return np.ascontiguousarray(rows.T, np.float32)
+        found = np.empty((high - low, len(instruments)), np.float32)
+        # a few instruments at a time: their rows stay in the cache until they are turned into columns
+        block = np.empty((min(_BLOCK, len(instruments)), high - low), "<f4")
+        for start in range(0, len(instruments), _BLOCK):
+            some = instruments[start : start + _BLOCK]
+            for row, instrument in zip(block, some, strict=False):
+                member = self.members[instrument]
+                first = min(max(low, member.start), high)
+                last = max(first, min(high, member.start + member.rows))
+                row[: first - low] = row[last - low :] = np.nan
+                # every file is looked at, so that a damaged one is told whatever the range
+                self._read(instrument, name, first - member.start, row[first - low : last - low])
+            found[:, start : start + len(some)] = block[: len(some)].T
+        return found
 
     def _read(self, instrument: str, name: str, skip: int, out: FloatArray) -> None:
         """Fill ``out`` with values of a file, from its row ``skip`` on.

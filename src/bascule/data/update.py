@@ -57,10 +57,10 @@ class FeedSettings(Settings):
     resample: tuple[str, ...] = Field(default=(), description="longer timeframes to derive")
     repair: tuple[Repair, ...] = Field(default=(), description="defects that may be mended, and are counted")
 
-    @field_validator("start")
+    @field_validator("start", mode="before")
     @classmethod
-    def _day(cls, value: str) -> str:
-        return str(moment(value).astype("datetime64[s]"))
+    def _day(cls, value: Any) -> str:
+        return str(moment(str(value)).astype("datetime64[s]"))  # YAML reads a bare day as a date
 
     @model_validator(mode="after")
     def _candles_or_table(self) -> Self:
