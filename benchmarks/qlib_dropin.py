@@ -1,7 +1,8 @@
-"""Times ``D.features`` of 14 fields in Alpha158's style: plain qlib, qlib's disk cache, and the drop-in.
+"""Times ``D.features``: plain qlib, qlib's disk caches, and the drop-in.
 
-    python benchmarks/qlib_dropin.py                    # 800 instruments x 3,300 days
-    python benchmarks/qlib_dropin.py --small            # 40 x 500, for continuous integration
+    python benchmarks/qlib_dropin.py              # 14 fields in Alpha158's style, 800 x 3,300 rows
+    python benchmarks/qlib_dropin.py --work tail  # Alpha158, 100 x 17,520, only the last 8 rows
+    python benchmarks/qlib_dropin.py --small      # the same on 40 x 500, for continuous integration
 
 1. Random walks are written as a qlib provider folder.
 2. Each contender runs in a process of its own, with one kernel, several times; the first run of the drop-in,
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,6 +39,33 @@ FIELDS = (
     "Corr($close,Log($volume+1),20)", "Mean($close>Ref($close,1),20)", "Std($volume,20)/($volume+1e-12)",
 )  # fmt: skip
 CONTENDERS = ("qlib", "qlib, warm expressions", "qlib, warm frames", "drop-in")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is asked for.
+
+    Attributes:
+        instruments: how many.
+        days: rows of the calendar.
+        last: how many of them are asked for; None = all.
+    """
+
+    instruments: int
+    days: int
+    last: int | None = None
+
+
+WORKS = {"serve": Work(800, 3300), "tail": Work(100, 17_520, last=8)}
+
+
+def texts(work: str) -> list[str]:
+    """The fields of a work."""
+    if work == "serve":
+        return list(FIELDS)
+    from qlib.contrib.data.loader import Alpha158DL
+
+    return list(Alpha158DL.get_feature_config()[0])
 
 
 def write_provider(folder: Path, instruments: int, days: int, seed: int = 0) -> None:
@@ -58,6 +87,7 @@ def write_provider(folder: Path, instruments: int, days: int, seed: int = 0) -> 
             "close": close,
             "high": np.maximum(open_, close) * (1 + rng.random(days) / 100),
             "low": np.minimum(open_, close) * (1 - rng.random(days) / 100),
+            "vwap": (open_ + close) / 2,
             "volume": rng.lognormal(6, 1, days),
         }
         home = folder / "features" / name.lower()
@@ -99,29 +129,32 @@ def _use_disk_cache(frames: bool) -> None:
         data.ExpressionD.register(cache.DiskExpressionCache(data.ExpressionD._provider))
 
 
-def worker(contender: str, folder: Path, runs: int, sample: Path) -> None:
+def worker(contender: str, folder: Path, runs: int, sample: Path, work: str) -> None:
     """Time one contender and print seconds of wall and CPU."""
     from qlib.data import D
     from qlib.data.cache import H
 
     initialise(contender, folder)
     instruments = D.instruments("all")
+    last = WORKS[work].last
+    start = None if last is None else D.calendar(freq="day")[-last]
+    fields = texts(work)
     timings = []
     for _ in range(runs):
         H.clear()
         D.calendar(freq="day")
         wall, cpu = time.perf_counter(), time.process_time()
-        frame = D.features(instruments, list(FIELDS), freq="day")
+        frame = D.features(instruments, fields, start, freq="day")
         timings.append((time.perf_counter() - wall, time.process_time() - cpu))
     np.save(sample, frame.to_numpy()[:: max(1, len(frame) // 50_000)])
     print(json.dumps({"timings": timings, "shape": frame.shape}))
 
 
-def run(contender: str, folder: Path, runs: int) -> tuple[dict[str, Any], np.ndarray]:
+def run(contender: str, folder: Path, runs: int, work: str) -> tuple[dict[str, Any], np.ndarray]:
     """Run one contender in a process of its own."""
     sample = folder / "sample.npy"
     command = [sys.executable, __file__, "--worker", contender, "--folder", folder, "--runs", runs]
-    command += ["--sample", sample]
+    command += ["--sample", sample, "--work", work]
     done = subprocess.run([str(item) for item in command], check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1]), np.load(sample)
 
@@ -140,8 +173,9 @@ def _cpuinfo() -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--instruments", type=int, default=800)
-    parser.add_argument("--days", type=int, default=3300)
+    parser.add_argument("--work", choices=WORKS, default="serve")
+    parser.add_argument("--instruments", type=int)
+    parser.add_argument("--days", type=int)
     parser.add_argument("--small", action="store_true", help="40 instruments x 500 days")
     parser.add_argument("--runs", type=int, default=5, help="of the drop-in; the others run as --slow-runs")
     parser.add_argument("--slow-runs", type=int, default=1)
@@ -151,10 +185,10 @@ def main() -> None:
     parser.add_argument("--sample", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        worker(args.worker, args.folder, args.runs, args.sample)
+        worker(args.worker, args.folder, args.runs, args.sample, args.work)
         return
-    if args.small:
-        args.instruments, args.days = 40, 500
+    size = Work(40, 500) if args.small else WORKS[args.work]
+    args.instruments, args.days = args.instruments or size.instruments, args.days or size.days
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "provider"
         write_provider(folder, args.instruments, args.days)
@@ -163,7 +197,11 @@ def main() -> None:
 
 def report(args: argparse.Namespace, folder: Path) -> None:
     """Run all contenders and print the table."""
-    print(f"{len(FIELDS)} fields, {args.instruments} instruments x {args.days} days, through D.features")
+    asked = WORKS[args.work].last
+    print(
+        f"{args.work}: {len(texts(args.work))} fields, {args.instruments} instruments x {args.days} rows"
+        + (f", only the last {asked} of them" if asked else "")
+    )
     print(machine())
     packages = ("pyqlib", "numpy", "pandas", "bascule")
     print(f"Python {platform.python_version()}, " + ", ".join(f"{p} {version(p)}" for p in packages))
@@ -177,7 +215,7 @@ def report(args: argparse.Namespace, folder: Path) -> None:
         runs = args.runs if contender == "drop-in" else args.slow_runs
         # the first run of the disk cache writes it
         extra = 0 if contender == "qlib" else 1
-        found, samples[contender] = run(contender, folder, runs + extra)
+        found, samples[contender] = run(contender, folder, runs + extra, args.work)
         walls, cpus = zip(*found["timings"], strict=True)
         cpu[contender] = median(cpus[extra:])
         print(f"{contender:24}{median(walls[extra:]):10.2f}{cpu[contender]:10.2f}{cpus[0]:14.2f}{runs:6}")

@@ -143,6 +143,39 @@ def test_a_folder_for_each_frequency(folder: Path, tmp_path: Path) -> None:
         same(left, right)
 
 
+BTC = "ChangeInstrument('D1_USDT',$close)"
+CASES: dict[str, tuple[Any, list[str], Any, Any]] = {
+    "another instrument alone": (["D0_USDT", "D3_USDT", "NOPE"], [BTC], None, None),
+    "another instrument": (
+        ["D0_USDT", "D2_USDT", "D3_USDT"],
+        [f"$close/{BTC}", "Mask($close,'D6_USDT')", "$open"],
+        "2024-01-02",
+        "2024-01-09",
+    ),
+    "an instrument that is not there": (["D0_USDT"], ["$close-ChangeInstrument('GONE',$close)"], None, None),
+    "far shifts": (["D0_USDT", "D5_USDT"], ["Ref($close,-300)", "Ref($close,1000)"], "2024-01-02", None),
+    "a label": (["D0_USDT"], ["Ref($close,-2)/Ref($close,-1)-1"], "2024-01-09", "2024-01-10"),
+    "no span": ({"D0_USDT": [], "D4_USDT": [("2024-01-02", "2024-01-03")]}, ["$close"], None, None),
+    "no span at all": ({"D0_USDT": []}, ["$close"], None, None),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_corners(folder: Path, case: str) -> None:
+    from qlib.data import D
+
+    names, fields, start, end = CASES[case]
+    same(*both(folder, lambda: D.features(names, fields, start, end, freq="60min")))
+
+
+def test_fields_as_objects(folder: Path) -> None:
+    from qlib.data import D
+    from qlib.data.ops import Feature, Mean
+
+    fields = [Mean(Feature("close"), 3), Feature("open")]
+    same(*both(folder, lambda: D.features(["D4_USDT"], fields, freq="60min")))
+
+
 QLIBS = [o for o in columnwise() if o.__name__ not in OURS]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bascule.core import ConfigError, Panel, Timeframe, UniverseError
 from bascule.data.prepare import prepare
 from bascule.data.synthetic import SyntheticSettings, generate
-from bascule.data.universe import UniverseSettings, excluded, lookback, membership
+from bascule.data.universe import UniverseSettings, excluded, lookback, membership, tiers
 
 HOUR = Timeframe.parse("1h")
 
@@ -152,9 +152,40 @@ def test_exclusions() -> None:
     assert excluded("ZEC_USDT", s)
     for name in ("ZEC_BTC", "JUP_USDT", "SYRUP_USDT", "BTC_USDT", "ETH_USDT_USDT", "BULLA_USDT"):
         assert not excluded(name, s)
+    for name in ("WBTC_USDT", "STETH_USDT", "PAXG_USDT", "WBETH_ETH"):
+        assert excluded(name, s)
+        assert not excluded(name, UniverseSettings(exclude_wrapped=False))
     open_to_all = UniverseSettings(exclude_stable=False, exclude_leveraged=False)
     assert not excluded("USDC_USDT", open_to_all)
     assert not excluded("BTCUP_USDT", open_to_all)
+
+
+def test_the_least_dollar_volume() -> None:
+    volumes = np.tile([[10.0, 30.0, 20.0]], (9, 1))
+    s = UniverseSettings(volume_days=3, min_age_days=0, min_dollar_volume=20)
+    members = membership(build(volumes), s)
+    assert members[5].tolist() == [False, True, True]
+    assert not members[1].any()  # one day of three
+    assert members[2].tolist() == [False, True, False]
+    assert members[3].tolist() == [False, True, True]
+
+
+def test_tiers_divide_the_members_by_volume(panel: Panel) -> None:
+    s = UniverseSettings(top=7, volume_days=5, min_age_days=3)
+    members = membership(panel, s)
+    found = tiers(panel, s, [2, 3])
+    np.testing.assert_array_equal(found > 0, members)
+    # the first tier is the universe of the two largest, the first two tiers that of the five largest
+    for top, tier in ((2, 1), (5, 2)):
+        best = membership(panel, s.model_copy(update={"top": top}))
+        np.testing.assert_array_equal((found > 0) & (found <= tier), best)
+    assert found.max() == 3
+    need = lookback(s, HOUR)
+    np.testing.assert_array_equal(tiers(panel.rows(100, 600), s, [2, 3])[need:], found[100 + need : 600])
+    np.testing.assert_array_equal(tiers(panel.rows(0, 500), s, [2, 3]), found[:500])
+    for wrong in ([], [0], [2, -1]):
+        with pytest.raises(ConfigError, match="sizes"):
+            tiers(panel, s, wrong)
 
 
 def test_an_empty_universe_is_an_error() -> None:

@@ -14,16 +14,20 @@ def _lasting(half_life: float, rows: int = 6000, width: int = 30) -> tuple[np.nd
     signal = np.zeros((rows, width))
     for t in range(1, rows):
         signal[t] = keep * signal[t - 1] + random.standard_normal(width)
-    return signal.astype(np.float32), signal * 0.0012
+    return signal.astype(np.float32), signal * 0.0004
 
 
 def test_half_life_of_a_planted_decay_is_found() -> None:
     factor, drive = _lasting(8.0)
     panel = random_panel(2, 6000, 30, drive=drive)
-    result = decay(factor, panel, [2, 4, 8, 12, 16, 24])
+    result = decay(factor, panel, [2, 4, 8, 12, 16, 24], reps=200)
     assert result.identified, result.reason
-    assert 5 < result.half_life < 12
+    assert 6.5 < result.half_life < 9.5
+    assert result.low < 8.0 < result.high
+    assert result.low < result.half_life < result.high < 11
     assert result.r2 > 0.8
+    # stretches of other lengths tell the same
+    assert decay(factor, panel, [1, 3, 12, 24, 36]).half_life == pytest.approx(result.half_life, rel=0.15)
     # the cumulative IC of a lasting signal rises while the marginal one falls
     assert result.cumulative[2].mean > result.cumulative[0].mean
     assert result.marginal[-1].mean < result.marginal[0].mean
@@ -48,16 +52,33 @@ def test_noise_has_no_half_life() -> None:
     ],
 )
 def test_what_is_not_exponential_is_said(ic: list[float], reason: str) -> None:
-    bars = np.arange(1.0, len(ic) + 1)
-    half_life, _, why = half_life_of(bars, np.array(ic), 9.0)
+    end = np.arange(1.0, len(ic) + 1)
+    half_life, _, why = half_life_of(end - 1, end, np.array(ic), 9.0)
     assert np.isnan(half_life)
     assert reason in why
 
 
 def test_half_life_of_an_exact_exponential() -> None:
-    bars = np.array([0.5, 2.0, 5.0, 9.0])
-    half_life, r2, why = half_life_of(bars, -0.1 * 2.0 ** (-bars / 3.5), -4.0)
-    assert (half_life, r2, why) == (pytest.approx(3.5), pytest.approx(1.0), "")
+    begin, end = np.array([0.0, 1, 3, 7]), np.array([1.0, 3, 7, 15])
+    length = end - begin
+    # many small bars in each stretch, one by one
+    fine = [
+        -0.1 * np.exp2(-(np.arange(1000 * b, 1000 * e) + 0.5) / 3500).sum() / 1000
+        for b, e in zip(begin, end, strict=True)
+    ]
+    half_life, r2, why = half_life_of(begin, end, np.array(fine) / np.sqrt(length), -4.0)
+    assert (half_life, r2, why) == (pytest.approx(3.5, rel=1e-4), pytest.approx(1.0), "")
+
+
+def test_noise_in_the_tail_is_no_change_of_sign_where_errors_are_known() -> None:
+    end = np.arange(1.0, 6.0)
+    ic = 0.1 * 2.0 ** (-(end - 0.5) / 1.5)
+    ic[4] = -0.004
+    errors = np.full(5, 0.004)
+    assert "changes sign" in half_life_of(end - 1, end, ic, 25.0)[2]
+    assert half_life_of(end - 1, end, ic, 25.0, errors)[0] == pytest.approx(1.5, rel=0.2)
+    ic[4] = -0.03
+    assert "changes sign" in half_life_of(end - 1, end, ic, 25.0, errors)[2]
 
 
 def test_horizons_must_ascend() -> None:

@@ -14,9 +14,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from bascule import __version__
+from bascule.app.factorcli import factor_app
 from bascule.core import BasculeError, ConfigError
 
 app = typer.Typer(
@@ -27,7 +27,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 data_app = typer.Typer(help="Look at market data.", no_args_is_help=True)
-factor_app = typer.Typer(help="Look at factor libraries and factor texts.", no_args_is_help=True)
 bundle_app = typer.Typer(help="Look at signal bundles.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(factor_app, name="factor")
@@ -120,25 +119,6 @@ def data_check(
         files.write_json(json_, report.to_dict())
     if report.errors:
         raise typer.Exit(3)
-
-
-@factor_app.command("ls")
-def factor_ls(entries: Annotated[list[str], typer.Argument(help="libraries or YAML files")]) -> None:
-    """List factors with their texts."""
-    from bascule.factors import resolve
-
-    table = Table("factor", "family", "text", box=None)
-    for factor in resolve(entries):
-        table.add_row(factor.name, factor.family, factor.text)
-    console.print(table)
-
-
-@factor_app.command("explain")
-def factor_explain(texts: Annotated[list[str], typer.Argument(help="factor texts")]) -> None:
-    """Show how the engine would compute factor texts: shared parts, look-back, fields."""
-    from bascule.engine import compile as plan
-
-    console.print(plan(texts).explain(), highlight=False, markup=False)
 
 
 @bundle_app.command("show")

@@ -119,6 +119,7 @@ def freeze_signals(run: Run, folder: Path) -> dict[str, Any]:
     """Stage ``signals``."""
     from bascule.app.report import research_page
 
+    run.forget_values()
     with np.load(run.folder("train") / PREDICTIONS) as stored:
         raw, model_id = stored["values"], stored["model_id"]
     with run.progress("Signals") as progress:

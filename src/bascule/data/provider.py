@@ -1,4 +1,4 @@
-"""The derived, disposable form of the candles: a plain qlib provider folder, which we also memory-map.
+"""The derived, disposable form of the candles: a plain qlib provider folder, which we read too.
 
 ::
 
@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ from bascule.data.rows import FloatArray, Int64Array, Rows
 
 NAME = "bascule.json"
 SCHEMA = 1
+_THREADS = 4
+_BLOCK = 16  # instruments: their values in a row of the panel fill a cache line
 _LONGEST = 2**24  # a float32 counts exactly up to here
 REBUILD = "build the provider again"
 
@@ -107,22 +111,6 @@ class Provider:
         """The file of one field of one instrument."""
         return self.path / "features" / instrument.lower() / f"{name}.{self.timeframe.qlib}.bin"
 
-    def values(self, instrument: str, name: str) -> FloatArray:
-        """The memory-mapped values from the instrument's first candle to its last.
-
-        Raises:
-            StoreError: the file is missing or of the wrong length.
-        """
-        path = self.bin(instrument, name)
-        member = self.members[instrument]
-        try:
-            mapped = np.memmap(path, "<f4", "r")
-        except (OSError, ValueError) as error:
-            raise StoreError(f"cannot be read ({error})", where=str(path), remedy=REBUILD) from error
-        if len(mapped) != member.rows + 1 or int(mapped[0]) != member.start:
-            raise StoreError("the file is not of the calendar", where=str(path), remedy=REBUILD)
-        return mapped[1:]
-
     def panel(
         self,
         start: Moment | None,
@@ -154,19 +142,49 @@ class Provider:
                 where=str(self.path),
                 remedy=f"the store has {time[0]} to {time[-1]}",
             )
-        arrays = {name: np.full((len(names), high - low), np.nan, np.float32) for name in wanted}
-        for n, instrument in enumerate(names):
-            member = self.members[instrument]
-            first, last = max(low, member.start), min(high, member.start + member.rows)
-            if first < last:
-                for name in wanted:
-                    source = self.values(instrument, name)
-                    arrays[name][n, first - low : last - low] = source[
-                        first - member.start : last - member.start
-                    ]
+        # fields at the same time: reading and turning release the interpreter
+        with ThreadPoolExecutor(_THREADS) as pool:
+            arrays = list(pool.map(lambda name: self._field(name, names, low, high), wanted))
         listed = time[np.array([self.members[name].start for name in names])]
-        dense = {name: np.ascontiguousarray(values.T) for name, values in arrays.items()}
-        return Panel(self.timeframe, time[low:high], names, dense, listed)
+        return Panel(self.timeframe, time[low:high], names, dict(zip(wanted, arrays, strict=True)), listed)
+
+    def _field(self, name: str, instruments: Sequence[str], low: int, high: int) -> FloatArray:
+        """One field on the rows ``low:high`` of the calendar ``[T, N]``."""
+        found = np.empty((high - low, len(instruments)), np.float32)
+        # a few instruments at a time: their rows stay in the cache until they are turned into columns
+        block = np.empty((min(_BLOCK, len(instruments)), high - low), "<f4")
+        for start in range(0, len(instruments), _BLOCK):
+            some = instruments[start : start + _BLOCK]
+            for row, instrument in zip(block, some, strict=False):
+                member = self.members[instrument]
+                first = min(max(low, member.start), high)
+                last = max(first, min(high, member.start + member.rows))
+                row[: first - low] = row[last - low :] = np.nan
+                # every file is looked at, so that a damaged one is told whatever the range
+                self._read(instrument, name, first - member.start, row[first - low : last - low])
+            found[:, start : start + len(some)] = block[: len(some)].T
+        return found
+
+    def _read(self, instrument: str, name: str, skip: int, out: FloatArray) -> None:
+        """Fill ``out`` with values of a file, from its row ``skip`` on.
+
+        Raises:
+            StoreError: the file is missing or of the wrong length.
+        """
+        path, member = self.bin(instrument, name), self.members[instrument]
+        head = np.empty(1, "<f4")
+        try:
+            # not np.memmap: opening one costs more than reading most files
+            with open(path, "rb", buffering=0) as stream:  # noqa: PTH123
+                size = os.fstat(stream.fileno()).st_size
+                stream.readinto(head.data)
+                if len(out):
+                    stream.seek(4 * (1 + skip))
+                    stream.readinto(out.data)
+        except OSError as error:
+            raise StoreError(f"cannot be read ({error})", where=str(path), remedy=REBUILD) from error
+        if size != 4 * (member.rows + 1) or int(head[0]) != member.start:
+            raise StoreError("the file is not of the calendar", where=str(path), remedy=REBUILD)
 
     def verify(self) -> int:
         """Compare all bins with their checksums, return how many files were read.

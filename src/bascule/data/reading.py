@@ -119,7 +119,7 @@ class Reader:
         slow_fields: Sequence[str] = (),
         universe: str | None = None,
     ) -> Panel:
-        """The prepared panel of rows in ``[start, end)``, from the memory-mapped provider.
+        """The prepared panel of rows in ``[start, end)``, from the provider.
 
         `listed` is the first candle in the store, also for a window that starts later.
 

@@ -3,15 +3,19 @@
 1. `labels.py`: the forward return, and the shuffled control.
 2. `rows.py`: exact average ranks and correlations, row by row.
 3. `ic.py`: IC series and their Newey-West significance; `table.py`: all factors × horizons.
-4. `decay.py`, `quantiles.py`: how long it lasts; what its quantiles earn before and after costs.
+4. `decay.py`, `quantiles.py`, `capacity.py`: how long it lasts; what its quantiles earn before and after
+   costs; how much money it carries. `slices.py`: by regime, year, hour, liquidity tier.
 5. `leakage.py`: the leak audit.
 6. `significance.py`, `sharpe.py`, `bootstrap.py`, `overfit.py`: what is left when all tries are counted.
 7. `splits.py`: purged, embargoed and combinatorial splits; `ledger.py`: the trials that touched a window.
+8. `relations.py`: factors beside each other and in a pool; `verdict.py`: all of it against targets.
+9. `sheet.py`: everything about one factor, in and out of sample, for tear sheets.
 
 All take arrays ``[T, N]`` (or ``[F, T, N]``) and count only members of the universe.
 """
 
 from bascule.evaluate.bootstrap import Interval, mean_interval, resampled_means
+from bascule.evaluate.capacity import capacity
 from bascule.evaluate.decay import Decay, decay
 from bascule.evaluate.ic import ICSummary, ic_series, newey_west_lags, newey_west_t, summarise
 from bascule.evaluate.labels import forward_return, shuffle
@@ -25,6 +29,7 @@ from bascule.evaluate.leakage import (
 from bascule.evaluate.ledger import Count, Ledger, Trial
 from bascule.evaluate.overfit import Overfitting, overfitting
 from bascule.evaluate.quantiles import QuantileReturns, quantile_returns
+from bascule.evaluate.relations import Pool, Sample, clusters, contributions, pool
 from bascule.evaluate.rows import MIN_BREADTH, percentiles, row_ranks, row_sums
 from bascule.evaluate.sharpe import (
     SharpeStatistics,
@@ -32,6 +37,7 @@ from bascule.evaluate.sharpe import (
     expected_best_sharpe,
     probabilistic_sharpe,
 )
+from bascule.evaluate.sheet import Part, Sheet, SheetSettings, measure_factor, split_row
 from bascule.evaluate.significance import (
     Discoveries,
     benjamini_hochberg,
@@ -39,8 +45,10 @@ from bascule.evaluate.significance import (
     expected_maximum,
     p_values,
 )
+from bascule.evaluate.slices import by_rows, by_tier, hours, liquidity_tiers, regimes, years
 from bascule.evaluate.splits import Split, combinatorial, paths, purged_folds
-from bascule.evaluate.table import table, turnover
+from bascule.evaluate.table import autocorrelation, table, turnover
+from bascule.evaluate.verdict import Measured, Targets, Verdict, judge, overall
 
 __all__ = [
     "MIN_BREADTH",
@@ -50,40 +58,63 @@ __all__ = [
     "ICSummary",
     "Interval",
     "Ledger",
+    "Measured",
     "Overfitting",
+    "Part",
+    "Pool",
     "QuantileReturns",
+    "Sample",
     "SharpeStatistics",
+    "Sheet",
+    "SheetSettings",
     "Split",
     "Suspicion",
     "SuspicionSettings",
+    "Targets",
     "Trial",
     "TruncationReport",
+    "Verdict",
+    "autocorrelation",
     "benjamini_hochberg",
+    "by_rows",
+    "by_tier",
+    "capacity",
+    "clusters",
     "combinatorial",
+    "contributions",
     "decay",
     "deflated_sharpe",
     "deflated_threshold",
     "expected_best_sharpe",
     "expected_maximum",
     "forward_return",
+    "hours",
     "ic_series",
+    "judge",
+    "liquidity_tiers",
     "mean_interval",
+    "measure_factor",
     "newey_west_lags",
     "newey_west_t",
+    "overall",
     "overfitting",
     "p_values",
     "paths",
     "percentiles",
+    "pool",
     "probabilistic_sharpe",
     "purged_folds",
     "quantile_returns",
+    "regimes",
     "resampled_means",
     "row_ranks",
     "row_sums",
     "shuffle",
+    "split_row",
     "summarise",
     "suspicion",
     "table",
     "truncation",
     "turnover",
+    "years",
 ]

@@ -82,17 +82,23 @@ def newey_west_t(series: Float64Array, lags: int) -> float:
     if n < 2:
         return math.nan
     mean = float(series.mean())
-    # autocovariances (times n) by the power spectrum, padded so that the ends do not meet: n log n for all,
-    # where one dot product a lag takes most of the time of a table of factors
-    size = 1 << (n + lags).bit_length()
-    spectrum = np.fft.rfft(series - mean, size)
-    covariance = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, size)[: min(lags, n - 1) + 1]
-    weight = 1.0 - np.arange(len(covariance)) / (lags + 1.0)
-    total = float(2.0 * (weight * covariance).sum() - covariance[0])
+    total = long_run_sum(series - mean, lags)
     # a constant series leaves rounding noise of the order of its own square
     if total <= 1e-24 * max(1.0, mean * mean) * n:
         return math.nan
     return mean / math.sqrt(total) * n
+
+
+def long_run_sum(deviations: Float64Array, lags: int) -> float:
+    """n times the long-run variance of a series of deviations from its mean (Bartlett kernel)."""
+    n = len(deviations)
+    # autocovariances (times n) by the power spectrum, padded so that the ends do not meet: n log n for all,
+    # where one dot product a lag takes most of the time of a table of factors
+    size = 1 << (n + lags).bit_length()
+    spectrum = np.fft.rfft(deviations, size)
+    covariance = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, size)[: min(lags, n - 1) + 1]
+    weight = 1.0 - np.arange(len(covariance)) / (lags + 1.0)
+    return float(2.0 * (weight * covariance).sum() - covariance[0])
 
 
 def summarise(series: Float64Array, horizon: int) -> ICSummary:

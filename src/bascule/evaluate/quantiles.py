@@ -31,6 +31,8 @@ class QuantileReturns:
         spread: summary of top − bottom before cost (``mean`` is a return per horizon, ``ir`` per row).
         spread_net: the same after cost.
         turnover: mean of Σ|Δw| of both legs per rebalance (each leg sums to 1; 4 = all replaced).
+        earned: top − bottom of each row before cost ``[T]``, NaN where a row has too few members.
+        kept: the same after cost ``[T]``.
     """
 
     mean: Float64Array
@@ -40,6 +42,8 @@ class QuantileReturns:
     spread: ICSummary
     spread_net: ICSummary
     turnover: float
+    earned: Float64Array
+    kept: Float64Array
 
 
 def quantile_returns(
@@ -87,6 +91,8 @@ def quantile_returns(
         spread=summarise(spread, horizon),
         spread_net=summarise(spread - cost * traded, horizon),
         turnover=float(known.mean()) if len(known) else math.nan,
+        earned=spread,
+        kept=spread - cost * traded,
     )
 
 

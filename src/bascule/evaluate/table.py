@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bascule.core import DataError, Panel, Progress, silent
+from bascule.core import ConfigError, DataError, Panel, Progress, silent
 from bascule.core.panel import BoolArray, FloatArray
 from bascule.evaluate.ic import summarise
 from bascule.evaluate.labels import forward_return
@@ -154,6 +154,14 @@ def rank_autocorrelation(ranked: CrossSection, lag: int, min_breadth: int = MIN_
 def turnover(factor: Cells, mask: BoolArray | None = None, lag: int = 1) -> float:
     """Mean of 1 − rank autocorrelation at ``lag`` bars."""
     return _mean(1.0 - rank_autocorrelation(CrossSection.of(factor, mask, rank=True), lag))
+
+
+def autocorrelation(factor: Cells, mask: BoolArray | None, lags: Sequence[int]) -> dict[int, float]:
+    """Mean rank autocorrelation at each of ``lags`` (bars, at least 1); NaN beyond the panel's length."""
+    if not lags or min(lags) < 1:
+        raise ConfigError(f"lags {list(lags)}", where="autocorrelation", remedy="use lags of at least 1 bar")
+    ranked = CrossSection.of(factor, mask, rank=True)
+    return {lag: _mean(rank_autocorrelation(ranked, lag)) for lag in lags}
 
 
 def _mean(series: Float64Array) -> float:

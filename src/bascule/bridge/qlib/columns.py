@@ -17,7 +17,6 @@ from bascule.engine import compile
 from bascule.expr import (
     LEFT_TO_QLIB,
     MAX_DEPTH,
-    MAX_WINDOW,
     OPERATORS,
     Constant,
     Field,
@@ -44,7 +43,6 @@ _ATTRIBUTES = {
     "instrument": "instrument",
 }
 _QLIB = ("qlib.data.base", "qlib.data.ops")
-_SHIFTS = ("Ref", "Delta")
 _EVERYTHING = 2**40
 # kinds whose values are finite or NaN whatever goes in
 _FINITE = (Kind.ROLLING, Kind.PAIR)
@@ -100,7 +98,6 @@ def column(text: str, expression: Any) -> Column:
 
     Raises:
         Unplanned: qlib must compute it.
-        ExpressionError: a window that neither can compute.
     """
     node = _node(expression, 0)
     try:
@@ -128,7 +125,6 @@ def _node(item: Any, depth: int) -> Node:
         raise Unplanned(name, f"it is nested more than {MAX_DEPTH} levels deep")
     if name == "Feature":
         return Field(item._name.lower())
-    _check_window(name, item)
     operator = OPERATORS.get(name)
     if operator is None:
         raise Unplanned(name, LEFT_TO_QLIB.get(name, "the engine does not know it"))
@@ -151,19 +147,6 @@ def _operand(name: str, value: Any, depth: int) -> Node:
     if isinstance(value, bool | str | list) or value is None:
         raise Unplanned(name, f"it was given {value!r}")
     return _node(value, depth + 1)
-
-
-def _check_window(name: str, item: Any) -> None:
-    """Refuse windows that would make qlib's compiled code read and write where it must not."""
-    window = getattr(item, "N", None)
-    if not isinstance(window, int | float):
-        return
-    if abs(window) > MAX_WINDOW or (window < 0 and name not in _SHIFTS):
-        raise ExpressionError(
-            f"{name} cannot have a window of {window}",
-            where="qlib field",
-            remedy=f"use one from {-MAX_WINDOW if name in _SHIFTS else 0} to {MAX_WINDOW}",
-        )
 
 
 def _anchored(node: Node) -> bool:

@@ -32,11 +32,11 @@ class Place:
     folder: Path
     suffix: str
 
-    def path(self, instrument: str, field: str) -> str:
-        """The file of one field; an instrument whose name is a device's on Windows has qlib's prefix."""
+    def home(self, instrument: str) -> str:
+        """The folder of one instrument; one whose name is a device's on Windows has qlib's prefix."""
         from qlib.utils import code_to_fname
 
-        return f"{self.folder}/{code_to_fname(instrument).lower()}/{field}{self.suffix}"
+        return f"{self.folder}/{code_to_fname(instrument).lower()}"
 
 
 class Files:
@@ -61,7 +61,8 @@ class Files:
         self.fields = tuple(sorted({field for _, field in leaves}))
         self._at = {name: index for index, name in enumerate(self.names)}
         self.asked = np.array([self._at[name] for name in asked], np.int64)
-        self._paths = {field: [place.path(name, field) for name in self.names] for field in self.fields}
+        homes = [place.home(name) for name in self.names]
+        self._paths = {field: [f"{home}/{field}{place.suffix}" for home in homes] for field in self.fields}
         self._extents = {field: bins.extents(paths) for field, paths in self._paths.items()}
         self.low = self.high = 0
         self._arrays: dict[str, FloatArray] = {}

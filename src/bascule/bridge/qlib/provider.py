@@ -7,7 +7,7 @@
 2. the engine computes all columns over all instruments (`evaluation`);
 3. what is left to qlib goes through qlib's own `dataset_processor`, columns by the instruments concerned, and
    is put in place; one warning names each operator that this happens for;
-4. the frame is built (`frame`).
+4. the frame is built (`frame`); 2 to 4 run over some instruments after others.
 
 Nothing is remembered but texts and plans: files are read at every request. The calendar and the instruments
 are those of qlib's memory cache ``H`` until ``H.clear()``.
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,12 +36,16 @@ from bascule.bridge.qlib import LeftToQlib, texts
 from bascule.bridge.qlib.columns import Column, Unplanned, column, column_of_ours
 from bascule.bridge.qlib.evaluation import Computed, computed
 from bascule.bridge.qlib.files import Files, Place
-from bascule.bridge.qlib.frame import frame
+from bascule.bridge.qlib.frame import Frame
 from bascule.core import ExpressionError
 from bascule.core.panel import BoolArray
 from bascule.expr import parse, walk
 
-# an instrument's spans, or None for a plain list of instruments
+# values that are computed at once: so few that they are still in cache when they go into the frame, and so
+# many that the calls do not count
+_BYTES, _FEWEST = 1 << 24, 16
+
+# a plain list, or spans by instrument
 Instruments = list[str] | dict[str, Any]
 
 
@@ -93,22 +97,22 @@ class DatasetProvider(LocalDatasetProvider):
         names = sorted(set(instruments_d)) if all(isinstance(n, str) for n in instruments_d) else []
         if place is None or not names or not self.align_time:
             return _qlibs(instruments_d, column_names, start_time, end_time, freq, inst_processors)
-        request = _Request(self, names, instruments_d, start_time, end_time, freq)
-        values = request.values(known, place)
-        if values is None:
-            return _qlibs(instruments_d, column_names, start_time, end_time, freq, inst_processors)
-        if inst_processors:
+        request = _Request(self.tell, names, instruments_d, start_time, end_time, freq)
+        labels = [str(name) for name in column_names]
+        try:
+            if not inst_processors:
+                data = request.frame(known, wanted, labels, place)
+                return data if len(data) else _empty(labels)
             # a processor sees the columns as qlib orders them
-            ordered = sorted(values)
-            plain = request.frame([values[text] for text in ordered], ordered)
-            done = _processed(plain, request.names, inst_processors)
-            if done is None:
-                return _empty(column_names)
-            data = pd.DataFrame(done.loc[:, wanted])
-            data.columns = pd.Index([str(name) for name in column_names])
-            return data
-        data = request.frame([values[text] for text in wanted], [str(name) for name in column_names])
-        return data if len(data) else _empty(column_names)
+            plain = request.frame(known, sorted(known), sorted(known), place)
+        except _NotJoined:
+            return _qlibs(instruments_d, column_names, start_time, end_time, freq, inst_processors)
+        done = _processed(plain, names, inst_processors)
+        if done is None:
+            return _empty(labels)
+        data = pd.DataFrame(done.loc[:, wanted])
+        data.columns = pd.Index(labels)
+        return data
 
     def tell(self, operator: str, reason: str, text: str) -> None:
         """Warn, once for each operator, that qlib computes it."""
@@ -195,64 +199,94 @@ def _processed(data: pd.DataFrame, names: Sequence[str], processors: Sequence[An
     return pd.concat(parts, names=["instrument"], sort=False) if parts else None
 
 
+class _NotJoined(Exception):
+    """What qlib gave for a column has rows off the calendar, or is not of numbers."""
+
+
 class _Request:
     """One call: its instruments, rows and spans."""
 
     def __init__(
-        self, provider: DatasetProvider, names: list[str], instruments: Instruments, start: Any, end: Any,
-        freq: str,
+        self, tell: Callable[[str, str, str], None], names: list[str], instruments: Instruments, start: Any,
+        end: Any, freq: str,
     ) -> None:  # fmt: skip
-        self.names = names
-        self._provider = provider
+        self._tell = tell
+        self._names = names
         self._instruments = instruments
         self._asked = (start, end, freq)
         _, _, self._first, self._last = qlib_data.Cal.locate_index(
             pd.Timestamp(start), pd.Timestamp(end), freq=freq, future=False
         )
         self._time = _calendar(freq)
-        self._shape = (self._last + 1 - self._first, len(names))
         self._spans = self._ranges() if isinstance(instruments, dict) else None
 
-    def _ranges(self) -> list[list[tuple[int, int]]]:
+    def _ranges(self) -> dict[str, list[tuple[int, int]]]:
         """The spans of each name, as ranges of calendar rows."""
         assert isinstance(self._instruments, dict)
-        spans = [(row, span) for row, name in enumerate(self.names) for span in self._instruments[name]]
+        spans = [(name, span) for name in self._names for span in self._instruments[name]]
         # all at once: converting times one by one costs more than computing a column
         begins = self._time.searchsorted(pd.DatetimeIndex([begin for _, (begin, _) in spans]), "left")
         ends = self._time.searchsorted(pd.DatetimeIndex([end for _, (_, end) in spans]), "right")
-        found: list[list[tuple[int, int]]] = [[] for _ in self.names]
-        for (row, _), begin, end in zip(spans, begins.tolist(), ends.tolist(), strict=True):
-            found[row].append((begin, end))
+        found: dict[str, list[tuple[int, int]]] = {name: [] for name in self._names}
+        for (name, _), begin, end in zip(spans, begins.tolist(), ends.tolist(), strict=True):
+            found[name].append((begin, end))
         return found
 
-    def _allowed(self, low: int, high: int) -> BoolArray | None:
+    def _allowed(self, names: Sequence[str], low: int, high: int) -> BoolArray | None:
         """The calendar rows ``[low, high)`` that lie in spans ``[rows, N]``; None: there are none."""
         if self._spans is None:
             return None
-        found = np.zeros((len(self.names), high - low), np.bool_)
-        for row, spans in zip(found, self._spans, strict=True):
-            for begin, end in spans:
+        found = np.zeros((len(names), high - low), np.bool_)
+        for row, name in zip(found, names, strict=True):
+            for begin, end in self._spans[name]:
                 row[max(0, begin - low) : max(0, end - low)] = True
         return found.T
 
-    def frame(self, columns: Sequence[Computed], labels: Sequence[str]) -> pd.DataFrame:
-        """The data frame of computed columns."""
-        rows = slice(self._first, self._last + 1)
-        allowed = self._allowed(self._first, self._last + 1)
-        return frame(columns, labels, self.names, self._time[rows], allowed)
+    def frame(
+        self, known: Mapping[str, Column | Unplanned], texts: Sequence[str], labels: Sequence[str],
+        place: Place,
+    ) -> pd.DataFrame:  # fmt: skip
+        """The data frame, computed some instruments after others so that their values stay in cache.
 
-    def values(self, known: Mapping[str, Column | Unplanned], place: Place) -> dict[str, Computed] | None:
-        """All columns by text; None if what qlib gave cannot be joined to the calendar."""
+        Args:
+            known: all columns by text.
+            texts: which ones, in order; one may come twice.
+            labels: their names.
+            place: where the files are.
+
+        Raises:
+            _NotJoined: qlib must answer the whole request.
+        """
+        first, end = self._first, self._last + 1
+        rows = end - first
+        everywhere = self._allowed(self._names, first, end)
+        most = rows * len(self._names) if everywhere is None else int(np.count_nonzero(everywhere))
+        found = Frame(labels, self._time[first:end], most)
+        step = len(self._names)
+        if all(isinstance(item, Column) and not item.crosses for item in known.values()):
+            step = max(_FEWEST, _BYTES // (4 * rows * len(known)))
+        for start in range(0, len(self._names), step):
+            names = self._names[start : start + step]
+            values = self._values(names, known, place)
+            allowed = None if everywhere is None else everywhere[:, start : start + step]
+            found.add(names, [values[text] for text in texts], allowed)
+        return found.finish()
+
+    def _values(
+        self, names: list[str], known: Mapping[str, Column | Unplanned], place: Place
+    ) -> dict[str, Computed]:
+        """All columns of some instruments by text."""
         planned = [item for item in known.values() if isinstance(item, Column)]
+        shape = (self._last + 1 - self._first, len(names))
         found: dict[str, Computed] = {}
         if planned:
+            # whoever is ranked must have traded
             extra = {(None, "close")} if any(item.crosses for item in planned) else set()
-            leaves = {leaf for item in planned for leaf in item.leaves} | extra
-            files = Files(place, self.names, leaves)
+            files = Files(place, names, {leaf for item in planned for leaf in item.leaves} | extra)
 
             def universe(low: int, high: int) -> BoolArray:
                 members = np.zeros((high - low, len(files.names)), np.bool_)
-                allowed = self._allowed(low, high)
+                allowed = self._allowed(names, low, high)
                 members[:, files.asked] = True if allowed is None else allowed
                 return members
 
@@ -260,37 +294,34 @@ class _Request:
         left = defaultdict(list)
         for text, item in known.items():
             if isinstance(item, Unplanned):
-                values = np.full(self._shape, np.nan, np.float32)
-                everyone = np.ones(len(self.names), np.bool_)
-                found[text] = Computed(values, np.zeros(self._shape, np.bool_), everyone)
+                values = np.full(shape, np.nan, np.float32)
+                found[text] = Computed(values, np.zeros(shape, np.bool_), np.ones(len(names), np.bool_))
             for operator, reason in found[text].reasons:
-                self._provider.tell(operator, reason, text)
+                self._tell(operator, reason, text)
             if found[text].left.any():
                 left[found[text].left.tobytes()].append(text)
-        if not all(self._from_qlib({text: found[text] for text in some}) for some in left.values()):
-            return None
+        for some in left.values():
+            self._from_qlib(names, {text: found[text] for text in some})
         return found
 
-    def _from_qlib(self, columns: dict[str, Computed]) -> bool:
-        """Have qlib compute columns for their common names, and put that in place."""
+    def _from_qlib(self, names: list[str], columns: dict[str, Computed]) -> None:
+        """Have qlib compute columns for the names that they leave to it, and put that in place."""
         where = np.flatnonzero(next(iter(columns.values())).left)
-        names = [self.names[index] for index in where]
-        some: Instruments = names
+        some: Instruments = [names[index] for index in where]
         if isinstance(self._instruments, dict):
-            some = {name: self._instruments[name] for name in names}
+            some = {name: self._instruments[name] for name in some}
         data = _qlibs(some, list(columns), *self._asked)
-        at = pd.Index(self.names).get_indexer(data.index.get_level_values(0))
+        at = pd.Index(names).get_indexer(data.index.get_level_values(0))
         rows = self._time.get_indexer(data.index.get_level_values(1)) - self._first
-        inside = (rows >= 0) & (rows < self._shape[0]) & (at >= 0)
+        inside = (rows >= 0) & (rows <= self._last - self._first) & (at >= 0)
         if not inside.all() or any(dtype != np.float32 for dtype in data.dtypes):
-            return False
+            raise _NotJoined
         for text, item in columns.items():
             item.values, item.present = item.values.copy(), item.present.copy()
             item.values[:, where] = np.nan
             item.present[:, where] = False
             item.values[rows, at] = data[text].to_numpy()
             item.present[rows, at] = True
-        return True
 
 
 def _calendar(freq: str) -> pd.DatetimeIndex:

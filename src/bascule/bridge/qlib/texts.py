@@ -22,11 +22,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bascule.core import ExpressionError
+from bascule.expr import MAX_WINDOW
 from bascule.expr.registry import nearest
 from bascule.expr.tokens import MAX_LENGTH
 
 MAX_DEPTH = 200
 _LARGEST = 2.0**53
+_QLIB = "qlib.data.ops"
+_SHIFTS = ("Ref", "Delta")
 # the marks beside \w are those that qlib allows in field names
 _PIT = re.compile(r"\$\$([\w\u3001\uff1a\uff08\uff09]+)")
 _FIELD = re.compile(r"\$([\w\u3001\uff1a\uff08\uff09]+)")
@@ -59,8 +62,8 @@ def build(text: str, operators: Mapping[str, type], base: type) -> Any:
         base: qlib's class of all expressions.
 
     Raises:
-        ExpressionError: the text holds anything but fields, numbers, quoted texts and operators, is too long,
-            or is nested too deep.
+        ExpressionError: the text holds anything but fields, numbers, quoted texts and operators, is too long
+            or nested too deep, or has a negative or an enormous window.
     """
     if len(text) > MAX_LENGTH:
         raise _refused(text, f"the text has {len(text)} characters, more than {MAX_LENGTH}", "simplify it")
@@ -143,9 +146,23 @@ class _Builder:
             raise self._error("** is not part of the language", _HINT)
         given = [self.item(argument, depth + 1) for argument in args]
         try:
-            return known(*given, **named)
+            made = known(*given, **named)
         except (TypeError, ValueError) as error:
             raise self._error(f"{name}: {error}", "correct its arguments") from error
+        self._check_window(name, made)
+        return made
+
+    def _check_window(self, name: str, made: Any) -> None:
+        """Refuse windows that qlib takes and should not.
+
+        Its regressions set memory aside for every bar of a window, and answer a negative one with zeros.
+        """
+        window = getattr(made, "N", None)
+        if type(made).__module__ != _QLIB or not isinstance(window, int | float):
+            return
+        if abs(window) > MAX_WINDOW or (window < 0 and name not in _SHIFTS):
+            least = -MAX_WINDOW if name in _SHIFTS else 0
+            raise self._error(f"{name} with a window of {window}", f"use one from {least} to {MAX_WINDOW}")
 
     def _binary(self, op: type[ast.operator], left: Any, right: Any) -> Any:
         if isinstance(left, self._base) or isinstance(right, self._base):

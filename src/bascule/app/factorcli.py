@@ -1,0 +1,318 @@
+"""``bascule factor …``: look at libraries and texts, search them, and judge factors on data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bascule.core import ConfigError
+
+if TYPE_CHECKING:
+    from bascule.app.tearsheet import Measurement
+    from bascule.core import Panel
+    from bascule.factors import Factor, Found
+
+factor_app = typer.Typer(help="Factor libraries: look, search, judge, compare.", no_args_is_help=True)
+console = Console()
+
+MOST_IN_FULL = 12
+
+Names = Annotated[
+    list[str], typer.Argument(help="factor names, library:NAME, whole libraries, YAML files, or factor texts")
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="a store's folder, a run's YAML, or a parquet/CSV panel; default: synthetic market"),
+]
+Frame = Annotated[str, typer.Option("--timeframe", help="candle length of a store or panel")]
+Horizon = Annotated[int, typer.Option(help="candles of the label")]
+Split = Annotated[
+    str | None, typer.Option(help="first out-of-sample day, UTC; default after 60 % of the rows")
+]
+Start = Annotated[str | None, typer.Option(help="first day used, UTC")]
+End = Annotated[str | None, typer.Option(help="first day not used any more, UTC")]
+Top = Annotated[int | None, typer.Option(help="universe: this many by traded value of 30 days; default all")]
+Cost = Annotated[float, typer.Option(help="cost of trading one unit")]
+LedgerPath = Annotated[Path, typer.Option("--ledger", help="where trials are counted")]
+Out = Annotated[Path | None, typer.Option("--out", help="the HTML page; default reports/<name>.html")]
+
+
+@factor_app.command("ls")
+def ls(
+    entries: Annotated[
+        list[str] | None, typer.Argument(help="libraries or YAML files; none: list the libraries")
+    ] = None,
+) -> None:
+    """List libraries, or the factors of some with their texts."""
+    from bascule.factors import LIBRARIES, library, resolve
+
+    if not entries:
+        table = Table("library", "factors", "families", "longest look-back", "fields", box=None)
+        for name in LIBRARIES:
+            held = library(name)
+            backs = [factor.lookback for factor in held]
+            longest = "all" if None in backs else str(max(back for back in backs if back is not None))
+            families = ", ".join(dict.fromkeys(factor.family for factor in held))
+            fields = " ".join(sorted({name for factor in held for name in factor.inputs}))
+            table.add_row(name, str(len(held)), families, longest, fields)
+        console.print(table)
+        return
+    table = Table("factor", "family", "text", box=None)
+    for factor in resolve(entries):
+        table.add_row(factor.name, factor.family, factor.text)
+    console.print(table)
+
+
+@factor_app.command("explain")
+def explain(texts: Annotated[list[str], typer.Argument(help="factor texts")]) -> None:
+    """Show how the engine would compute factor texts: shared parts, look-back, fields."""
+    from bascule.engine import compile as plan
+
+    console.print(plan(texts).explain(), highlight=False, markup=False)
+
+
+@factor_app.command("search")
+def search(
+    words: Annotated[
+        list[str] | None, typer.Argument(help="words in name, note, source, tags or text")
+    ] = None,
+    library: Annotated[list[str] | None, typer.Option(help="only these libraries or YAML files")] = None,
+    family: Annotated[str | None, typer.Option(help="only this family")] = None,
+    tag: Annotated[str | None, typer.Option(help="only with this tag")] = None,
+    field: Annotated[str | None, typer.Option(help="only those that read this field")] = None,
+    max_lookback: Annotated[int | None, typer.Option(help="at most so many bars of history")] = None,
+) -> None:
+    """Find factors in the catalogue."""
+    from bascule import factors
+
+    found = factors.search(
+        " ".join(words or ()),
+        libraries=library,
+        family=family,
+        tag=tag,
+        field=field,
+        max_lookback=max_lookback,
+    )
+    if not found:
+        console.print("no factor meets all of that", highlight=False)
+        raise typer.Exit(1)
+    console.print(_found_table(found))
+
+
+def _found_table(found: Sequence[Found]) -> Table:
+    table = Table("library", "factor", "family", "horizon", "look-back", "about", "text", box=None)
+    for item in found:
+        factor = item.factor
+        back = "all" if factor.lookback is None else str(factor.lookback)
+        about = factor.note or factor.source
+        table.add_row(item.library, factor.name, factor.family, str(factor.horizon), back, about, factor.text)
+    return table
+
+
+@factor_app.command("report")
+def report(
+    names: Names,
+    data: Data = None,
+    timeframe: Frame = "1h",
+    horizon: Horizon = 24,
+    split: Split = None,
+    start: Start = None,
+    end: End = None,
+    top: Top = None,
+    cost: Cost = 0.001,
+    ledger: LedgerPath = Path("runs/trials.sqlite"),
+    out: Out = None,
+) -> None:
+    """Judge factors: a terminal table and one self-contained HTML tear sheet."""
+    from bascule.app.tearpage import page
+
+    factors = pick(names)
+    if len(factors) > MOST_IN_FULL:
+        raise ConfigError(
+            f"{len(factors)} factors in full would make an endless page",
+            where="factor report",
+            remedy=f"name at most {MOST_IN_FULL}, or use: bascule factor compare",
+        )
+    found = _measure(factors, data, timeframe, _settings(horizon, split, cost), (start, end), top, ledger)
+    _show(found, page(found), out, factors[0].name if len(factors) == 1 else "factors")
+
+
+@factor_app.command("compare")
+def compare(
+    names: Names,
+    data: Data = None,
+    timeframe: Frame = "1h",
+    horizon: Horizon = 24,
+    split: Split = None,
+    start: Start = None,
+    end: End = None,
+    top: Top = None,
+    cost: Cost = 0.001,
+    ledger: LedgerPath = Path("runs/trials.sqlite"),
+    out: Out = None,
+) -> None:
+    """Factors or whole libraries side by side: control of multiple tests, groups, pool, overfitting."""
+    from bascule.app.tearpage import comparison_page
+
+    factors = pick(names)
+    if len(factors) < 2:
+        raise ConfigError(
+            "one factor has nothing to be compared with",
+            where="factor compare",
+            remedy="name two or more, or a library",
+        )
+    found = _measure(factors, data, timeframe, _settings(horizon, split, cost), (start, end), top, ledger)
+    _show(found, comparison_page(found), out, "comparison")
+
+
+def pick(names: Sequence[str]) -> tuple[Factor, ...]:
+    """Factors that the command line names.
+
+    Args:
+        names: ``NAME``, ``library:NAME``, a library, a YAML file, or a text with a ``$`` in it.
+
+    Raises:
+        ConfigError: a name is in no library, or in several.
+        ExpressionError: a text is not of the language, or reads the future.
+    """
+    from bascule.factors import LIBRARIES, Factor, resolve, unique
+
+    chosen: list[Factor] = []
+    for number, name in enumerate(names, 1):
+        if "$" in name:
+            chosen.append(Factor(f"TEXT{number}", name))
+        elif name in LIBRARIES or name.endswith((".yaml", ".yml")):
+            chosen.extend(resolve([name]))
+        else:
+            chosen.append(_named(name))
+    return unique(chosen)
+
+
+def _named(name: str) -> Factor:
+    from difflib import get_close_matches
+
+    from bascule.factors import LIBRARIES, library
+
+    place, colon, short = name.rpartition(":")
+    hits = {
+        one: factor
+        for one in ([place] if colon else LIBRARIES)
+        for factor in library(one)
+        if factor.name == short
+    }
+    texts = {factor.text for factor in hits.values()}
+    if len(texts) == 1:
+        return next(iter(hits.values()))
+    if hits:
+        raise ConfigError(
+            f"{name!r} means different texts in {' and '.join(hits)}",
+            where="factor",
+            remedy=f"write {next(iter(hits))}:{name}",
+        )
+    known = sorted({factor.name for one in LIBRARIES for factor in library(one)})
+    near = get_close_matches(short, known, n=1)
+    remedy = f"did you mean {near[0]!r}?" if near else "see: bascule factor search"
+    raise ConfigError(f"no library has a factor {name!r}", where="factor", remedy=remedy)
+
+
+def _settings(horizon: int, split: str | None, cost: float) -> Any:
+    from bascule.evaluate import SheetSettings
+
+    values: dict[str, Any] = {"horizon": horizon, "split": split, "cost": cost}
+    return SheetSettings.read(values, where="options")
+
+
+def _measure(
+    factors: tuple[Factor, ...],
+    data: Path | None,
+    timeframe: str,
+    settings: Any,
+    window: tuple[str | None, str | None],
+    top: int | None,
+    ledger: Path,
+) -> Measurement:
+    """Read, count the trials, and measure."""
+    from datetime import UTC, datetime
+
+    from bascule.app.console import bar
+    from bascule.app.tearsheet import measure
+    from bascule.evaluate import Ledger, Trial, split_row
+    from bascule.factors import require
+
+    panel, source = read_panel(data, timeframe, *window, top=top)
+    require(factors, panel.fields)
+    first, last = panel.time[0], panel.time[-1] + panel.timeframe.delta
+    seen = panel.time[split_row(panel, settings)]
+    key = f"{source} {panel.timeframe}"
+    book = Ledger(ledger)
+    tried = (Trial(str(f.node), key, first, last, settings.horizon, "report") for f in factors)
+    book.record(tried, datetime.now(UTC))
+    trials = max(1, book.count(key, seen, last).trials)
+    with bar(console, "Measure factors") as progress:
+        return measure(factors, panel, settings, source=source, trials=trials, progress=progress)
+
+
+def read_panel(
+    data: Path | None, timeframe: str, start: str | None, end: str | None, *, top: int | None = None
+) -> tuple[Panel, str]:
+    """A prepared panel with its universe, and what to call its source.
+
+    Args:
+        data: a store's folder, a run's YAML, a parquet or CSV panel, or None: a synthetic market.
+        timeframe: of a store or panel.
+        start: first day, UTC.
+        end: first day not used.
+        top: size of the universe by traded value; None = all that trade.
+    """
+    from bascule.core import Panel, Timeframe
+    from bascule.data import readers
+    from bascule.data.prepare import prepare
+    from bascule.data.store import Store
+    from bascule.data.synthetic import generate
+
+    step = Timeframe.parse(timeframe, where="--timeframe")
+    if data is None:
+        market = generate()
+        source = "synthetic market"
+        panel = prepare(Panel.from_long(market.frame, market.timeframe))
+    elif data.is_dir():
+        source = f"store {data.resolve().name}"
+        panel = Store.open(data).panel(step)
+    elif data.suffix in (".yaml", ".yml"):
+        from bascule.app.config import load
+        from bascule.app.sources import read_source
+
+        config = load(data)
+        source = f"synthetic market of {config.name}" if config.data.source.path is None else config.name
+        panel = prepare(Panel.from_long(read_source(config), config.bar), vwap=config.vwap)
+    else:
+        source = data.stem
+        panel = prepare(Panel.from_long(readers.read_long(data), step))
+    panel = panel.between(start, end)
+    if panel.shape[0] == 0:
+        raise ConfigError("no candle lies in these days", where="--start, --end", remedy="widen them")
+    if top is not None:
+        from bascule.data.universe import UniverseSettings, membership
+
+        panel = panel.with_universe(membership(panel, UniverseSettings(top=top)))
+    return panel, source
+
+
+def _show(found: Measurement, made: Any, out: Path | None, name: str) -> None:
+    from bascule.app.tearsheet import terminal
+
+    path = out or Path("reports") / f"{name}.html"
+    made.write(path)
+    console.print(terminal(found))
+    if found.together is not None:
+        pool = found.together.pool.outside
+        overfitting = f"overfitting {found.together.overfitting:.0%}"
+        line = f"pool IC out of sample {pool.mean:+.4f} (t {pool.t:.1f}); {overfitting}"
+        console.print(line, highlight=False)
+    tries = f"{found.trials:,} {'trial' if found.trials == 1 else 'trials'} counted on these days"
+    console.print(f"{tries}; page: {path}", highlight=False, soft_wrap=True)

@@ -1,0 +1,264 @@
+"""The pictures of factor tear sheets and comparisons, in the style of `figures`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bascule.app.figures import ALPHA, BAD, GOOD, MUTED, RISK, _figure, thin
+from bascule.evaluate import Decay, Sheet, Verdict
+
+COLOURS = {"green": GOOD, "amber": RISK, "red": BAD, "unknown": MUTED}
+_DIVERGING = [[0, "#d97706"], [0.5, "rgba(138,148,166,.10)"], [1, "#0f8b8d"]]
+
+
+def verdicts(lines: Sequence[Verdict]) -> Any:
+    """How much of each target is reached; the target is the line at 100 %."""
+    import plotly.graph_objects as go
+
+    shown = [line for line in lines if np.isfinite(line.value)][::-1]
+    reached = [min(abs(line.value) / line.target, 3.0) for line in shown]
+    figure = _figure(height=70 + 44 * max(1, len(shown)), hovermode="closest")
+    figure.add_trace(
+        go.Bar(
+            y=[line.measure for line in shown],
+            x=reached,
+            orientation="h",
+            marker_color=[COLOURS[line.colour] for line in shown],
+            text=[f" {line.value:.3g} of {line.target:g}" for line in shown],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{text}<extra></extra>",
+        )
+    )
+    figure.add_vline(x=1.0, line={"color": MUTED, "dash": "dash", "width": 1.4})
+    figure.update_xaxes(
+        title="share of the target", tickformat=".0%", range=[0, max(1.7, *reached, 0) * 1.25]
+    )
+    return figure
+
+
+def cumulative(index: pd.DatetimeIndex, sheet: Sheet) -> Any:
+    """Running sums of IC and rank IC; what lies in sample is shaded."""
+    import plotly.graph_objects as go
+
+    figure = _figure()
+    for series, label in ((sheet.rank_ic, "rank IC"), (sheet.ic, "IC")):
+        curve = thin(pd.Series(series, index).dropna().cumsum())
+        figure.add_trace(go.Scatter(x=curve.index, y=curve, name=label, mode="lines", line={"width": 2}))
+    figure.add_vrect(
+        x0=index[0],
+        x1=index[sheet.split],
+        fillcolor="rgba(138,148,166,.16)",
+        line_width=0,
+        layer="below",
+        annotation_text="in sample",
+        annotation_position="top left",
+        annotation_font={"size": 11},
+    )
+    figure.update_yaxes(title="cumulative sum")
+    return figure
+
+
+def months(index: pd.DatetimeIndex, sheet: Sheet) -> Any:
+    """Mean rank IC by month in hundredths, years downwards; bold: out of sample."""
+
+    known = pd.Series(sheet.rank_ic, index).dropna()
+    when = pd.DatetimeIndex(known.index)
+    table = known.groupby([when.year, when.month]).mean().unstack().reindex(columns=range(1, 13))
+    values = table.to_numpy(float)
+    limit = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
+    first = index[sheet.split]
+    start = (first.year, first.month)
+    text = [
+        [_month(v, (year, month) >= start) for month, v in enumerate(row, 1)]
+        for year, row in zip(table.index, values, strict=True)
+    ]
+    names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    figure = _figure(height=120 + 40 * len(table), hovermode="closest")
+    figure.add_trace(_heat(values, names, [str(y) for y in table.index], text, limit))
+    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
+    figure.update_xaxes(showgrid=False)
+    return figure
+
+
+def _month(value: float, outside: bool) -> str:
+    if np.isnan(value):
+        return ""
+    text = f"{100 * value:+.1f}"
+    return f"<b>{text}</b>" if outside else text
+
+
+def _heat(
+    values: Any, x: Sequence[str], y: Sequence[str], text: Sequence[Sequence[str]] | None, limit: float
+) -> Any:
+    import plotly.graph_objects as go
+
+    return go.Heatmap(
+        z=values,
+        x=list(x),
+        y=list(y),
+        zmin=-limit,
+        zmax=limit,
+        colorscale=_DIVERGING,
+        text=text,
+        texttemplate="%{text}" if text else None,
+        showscale=text is None,
+        hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>",
+        xgap=2,
+        ygap=2,
+    )
+
+
+def decay(found: Decay, unit: str) -> Any:
+    """Cumulative and marginal rank IC by horizon with two standard errors."""
+    import plotly.graph_objects as go
+
+    figure = _figure()
+    for label, parts, colour in (
+        ("return over the horizon", found.cumulative, MUTED),
+        ("return of the last stretch only", found.marginal, ALPHA),
+    ):
+        errors = [2 * abs(p.mean / p.t) if p.t else 0.0 for p in parts]
+        figure.add_trace(
+            go.Scatter(
+                x=list(found.horizons),
+                y=[p.mean for p in parts],
+                error_y={"type": "data", "array": errors, "color": colour, "thickness": 1},
+                name=label,
+                mode="lines+markers",
+                line={"width": 2, "color": colour},
+            )
+        )
+    ticks = list(found.horizons)
+    figure.update_xaxes(
+        title=f"horizon ({unit} candles)", type="log", tickvals=ticks, ticktext=[str(h) for h in ticks]
+    )
+    figure.update_yaxes(title="mean rank IC (± 2 standard errors)", tickformat=".3f")
+    return figure
+
+
+def long_short(index: pd.DatetimeIndex, sheet: Sheet) -> Any:
+    """Sum of the long-short returns before and after cost, out of sample, in the in-sample direction."""
+    import plotly.graph_objects as go
+
+    sign = sheet.sign or 1
+    paid = sheet.quantiles.earned - sheet.quantiles.kept
+    before = pd.Series(sign * sheet.quantiles.earned / sheet.horizon, index[sheet.split :])
+    after = pd.Series((sign * sheet.quantiles.earned - paid) / sheet.horizon, index[sheet.split :])
+    figure = _figure()
+    for series, label, colour in ((before, "before cost", MUTED), (after, "after cost", ALPHA)):
+        curve = thin(series.dropna().cumsum())
+        style = {"width": 2, "color": colour}
+        figure.add_trace(go.Scatter(x=curve.index, y=curve, name=label, mode="lines", line=style))
+    figure.update_yaxes(title="sum of returns", tickformat=".0%")
+    return figure
+
+
+def parts(table: pd.DataFrame, *, colour: Sequence[str] | None = None) -> Any:
+    """Rank IC of each part with two standard errors."""
+    import plotly.graph_objects as go
+
+    values = table["ic"].to_numpy(float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        errors = 2 * np.abs(values / table["t"].to_numpy(float))
+    figure = _figure(height=280, hovermode="closest")
+    figure.add_trace(
+        go.Bar(
+            x=[str(name) for name in table.index],
+            y=values,
+            error_y={"type": "data", "array": np.nan_to_num(errors), "color": MUTED, "thickness": 1},
+            marker_color=colour or [ALPHA if v >= 0 else RISK for v in values],
+            customdata=table["n"],
+            hovertemplate="%{x}: %{y:.4f}, %{customdata:,} rows<extra></extra>",
+        )
+    )
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(title="mean rank IC", tickformat=".3f")
+    return figure
+
+
+def autocorrelation(values: dict[int, float], unit: str) -> Any:
+    """Rank autocorrelation by lag."""
+    import plotly.graph_objects as go
+
+    figure = _figure(height=280)
+    lags = list(values)
+    figure.add_trace(
+        go.Scatter(x=lags, y=list(values.values()), mode="lines+markers", line={"color": ALPHA, "width": 2})
+    )
+    figure.update_xaxes(
+        title=f"lag ({unit} candles)", type="log", tickvals=lags, ticktext=[str(v) for v in lags]
+    )
+    figure.update_yaxes(title="rank autocorrelation", range=[min(-0.05, *values.values()), 1.02])
+    return figure
+
+
+def correlations(names: Sequence[str], matrix: Any, groups: Sequence[int]) -> Any:
+    """Mean cross-sectional rank correlation, members of one group side by side."""
+    order = np.lexsort((np.arange(len(names)), np.asarray(groups)))
+    ordered = [names[i] for i in order]
+    size = max(340, min(1100, 60 + 14 * len(names)))
+    figure = _figure(height=size, hovermode="closest")
+    figure.add_trace(_heat(np.asarray(matrix)[np.ix_(order, order)], ordered, ordered, None, 1.0))
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(showgrid=False)
+    return figure
+
+
+def scatter(
+    names: Sequence[str], inside: Sequence[float], outside: Sequence[float], kept: Sequence[bool]
+) -> Any:
+    """In-sample against out-of-sample rank IC: what was found, and what was left of it."""
+    import plotly.graph_objects as go
+
+    figure = _figure(height=400, hovermode="closest")
+    for chosen, label, colour in (
+        (True, "significant after control", ALPHA),
+        (False, "not significant", MUTED),
+    ):
+        index = [i for i, k in enumerate(kept) if bool(k) is chosen]
+        figure.add_trace(
+            go.Scatter(
+                x=[inside[i] for i in index],
+                y=[outside[i] for i in index],
+                text=[names[i] for i in index],
+                mode="markers",
+                marker={"size": 9, "color": colour, "opacity": 0.8},
+                name=label,
+                hovertemplate="%{text}: %{x:.4f} in, %{y:.4f} out<extra></extra>",
+            )
+        )
+    known = [abs(v) for v in (*inside, *outside) if np.isfinite(v)]
+    edge = 1.1 * max(known, default=0.1)
+    line = {"color": MUTED, "dash": "dot", "width": 1}
+    figure.add_trace(
+        go.Scatter(
+            x=[-edge, edge], y=[-edge, edge], mode="lines", line=line, showlegend=False, hoverinfo="skip"
+        )
+    )
+    figure.update_xaxes(title="rank IC in sample", tickformat=".3f")
+    figure.update_yaxes(title="rank IC out of sample", tickformat=".3f")
+    return figure
+
+
+def contributions(values: dict[str, float], top: int = 25) -> Any:
+    """What the pool loses without each factor."""
+    import plotly.graph_objects as go
+
+    chosen = sorted(values.items(), key=lambda item: -abs(item[1]))[:top][::-1]
+    figure = _figure(height=max(240, 20 * len(chosen) + 70), hovermode="closest")
+    figure.add_trace(
+        go.Bar(
+            y=[name for name, _ in chosen],
+            x=[value for _, value in chosen],
+            orientation="h",
+            marker_color=[ALPHA if value >= 0 else RISK for _, value in chosen],
+            hovertemplate="%{y}: %{x:.4f}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title="loss of the pool's out-of-sample IC without it", tickformat=".4f")
+    return figure

@@ -1,0 +1,189 @@
+"""Tear sheets: one page, or one terminal table, about factors; and comparisons of many.
+
+1. `measure` computes the factors and their sheets (`bascule.evaluate.sheet`), and with two or more factors
+   what only shows side by side: correlations, groups, the pool, control of multiple tests, overfitting.
+2. `terminal` prints a table; `tearpage.py` lays all of it out as one self-contained HTML page.
+
+Everything that is judged is out of sample; what is in sample is labelled so and gets no colour.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.table import Table as Terminal
+
+from bascule import engine, evaluate
+from bascule.core import Panel, Progress, silent
+from bascule.evaluate import Sheet, SheetSettings
+from bascule.factors import Factor
+
+STYLES = {"green": "green", "amber": "yellow", "red": "red", "unknown": "dim"}
+
+
+@dataclass(frozen=True, eq=False)
+class Together:
+    """What shows only side by side; ``None`` stands in `Measurement` for a single factor.
+
+    Attributes:
+        correlation: mean rank correlations ``[F, F]``, in sample.
+        groups: number of each factor's group.
+        pool: the linear combination, fitted in sample, measured out of sample.
+        contributions: what the pool loses out of sample without each factor.
+        kept: significant out of sample after Benjamini-Hochberg.
+        adjusted: adjusted p-values.
+        overfitting: probability that picking the best in sample was luck (CSCV); NaN if it cannot be told.
+    """
+
+    correlation: Any
+    groups: Sequence[int]
+    pool: evaluate.Pool
+    contributions: dict[str, float]
+    kept: Sequence[bool]
+    adjusted: Sequence[float]
+    overfitting: float
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """Factors, their sheets, and the panel's axis."""
+
+    factors: tuple[Factor, ...]
+    sheets: tuple[Sheet, ...]
+    together: Together | None
+    panel: Panel
+    settings: SheetSettings
+    source: str
+    trials: int
+
+
+def measure(
+    factors: Sequence[Factor],
+    panel: Panel,
+    settings: SheetSettings,
+    *,
+    source: str,
+    trials: int,
+    progress: Progress = silent,
+) -> Measurement:
+    """Compute factors and measure them.
+
+    Args:
+        factors: whose inputs are all in the panel.
+        panel: prepared, with members.
+        settings: what to measure.
+        source: where the data came from, for the page.
+        trials: tries on the out-of-sample window so far, these included.
+        progress: told after each factor.
+    """
+    values = engine.evaluate([f.text for f in factors], panel)
+    sheets = []
+    for done, (factor, value) in enumerate(zip(factors, values, strict=True)):
+        sheets.append(evaluate.measure_factor(factor.name, value, panel, settings, trials=trials))
+        progress(done + 1, len(factors), factor.name)
+    together = _together(factors, values, sheets, panel, settings) if len(factors) > 1 else None
+    return Measurement(tuple(factors), tuple(sheets), together, panel, settings, source, trials)
+
+
+def _together(
+    factors: Sequence[Factor], values: Any, sheets: Sequence[Sheet], panel: Panel, settings: SheetSettings
+) -> Together:
+    split, horizon = sheets[0].split, settings.horizon
+    end = split - horizon - 1
+    fit = evaluate.Sample.of(values[:, :end], panel.rows(0, end), horizon)
+    test = evaluate.Sample.of(values[:, split:], panel.rows(split, None), horizon)
+    names = [f.name for f in factors]
+    correlation = fit.correlation()
+    tests = evaluate.benjamini_hochberg(evaluate.p_values([s.outside.rank_ic.t for s in sheets]))
+    return Together(
+        correlation=correlation,
+        groups=evaluate.clusters(correlation).tolist(),
+        pool=evaluate.pool(fit, test),
+        contributions=evaluate.contributions(fit, test, names),
+        kept=tests.kept.tolist(),
+        adjusted=tests.adjusted.tolist(),
+        overfitting=_overfitting(sheets, panel),
+    )
+
+
+def _overfitting(sheets: Sequence[Sheet], panel: Panel) -> float:
+    """PBO over daily mean rank ICs in sample, each factor in both directions, as a search would try them."""
+    bars = panel.timeframe.bars_a_day
+    inside = np.stack([s.rank_ic[: s.split - s.horizon - 1] for s in sheets], axis=1)
+    days = len(inside) // bars
+    if days < 32:
+        return math.nan
+    cut = inside[: days * bars].reshape(days, bars, -1)
+    known = np.isfinite(cut)
+    count = known.sum(axis=1)
+    daily = np.where(known, cut, 0.0).sum(axis=1) / np.maximum(count, 1)
+    daily[count == 0] = np.nan
+    varies = np.nanstd(daily[:, (count > 0).any(axis=0)], axis=0) > 0
+    if not varies.any():
+        return math.nan
+    return evaluate.overfitting(np.concatenate([daily, -daily], axis=1), 12).probability
+
+
+# -- terminal ------------------------------------------------------------------------------------------
+
+
+def terminal(found: Measurement) -> Terminal:
+    """One line a factor: in sample dimmed, out of sample in the verdict's colours."""
+    title = f"rank IC (rIC) over {found.settings.horizon} candles; out of sample from {split_day(found)}"
+    table = Terminal(title=title, box=None, title_justify="left", title_style="dim", collapse_padding=True)
+    table.add_column("factor", no_wrap=True)
+    for head in ("in rIC", "out IC", "out rIC", "t", "half-life", "turn", "net/yr", "DSR", "real"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for index, sheet in enumerate(found.sheets):
+        colours = {line.measure: STYLES[line.colour] for line in sheet.verdicts}
+        kept = found.together.kept[index] if found.together else abs(sheet.outside.rank_ic.t) > sheet.luck
+        days = half_life_days(sheet, found.panel)
+        table.add_row(
+            sheet.name,
+            f"[dim]{number(sheet.inside.rank_ic.mean, '+.3f')}[/]",
+            _styled(number(sheet.outside.ic.mean, "+.3f"), colours["|IC|"]),
+            _styled(number(sheet.outside.rank_ic.mean, "+.3f"), colours["|rank IC|"]),
+            _styled(number(sheet.outside.rank_ic.t, "+.1f"), colours["|t|"]),
+            _styled("–" if math.isnan(days) else f"{days:.1f} d", colours["half-life (days)"]),
+            number(turnover(sheet), ".2f"),
+            number(yearly(sheet, found.panel), "+.0%"),
+            number(sheet.deflated_sharpe, ".2f"),
+            "yes" if kept else "[dim]no[/]",
+        )
+    return table
+
+
+def _styled(text: str, style: str) -> str:
+    return f"[{style}]{text}[/]"
+
+
+def number(value: float, form: str) -> str:
+    """The value in this format, or a dash."""
+    return "–" if math.isnan(value) else f"{value:{form}}"
+
+
+def half_life_days(sheet: Sheet, panel: Panel) -> float:
+    """The half-life in days, NaN where there is none."""
+    return sheet.decay.half_life * panel.timeframe.seconds / 86_400
+
+
+def turnover(sheet: Sheet) -> float:
+    """1 less the rank autocorrelation at the shortest lag."""
+    return 1.0 - sheet.autocorrelation[min(sheet.autocorrelation)]
+
+
+def yearly(sheet: Sheet, panel: Panel) -> float:
+    """Return a year of the long-short book after cost, out of sample, in the in-sample direction."""
+    paid = sheet.quantiles.earned - sheet.quantiles.kept
+    net = (sheet.sign or 1) * sheet.quantiles.earned - paid
+    net = net[np.isfinite(net)]
+    return float(net.mean()) * panel.timeframe.bars_a_year / sheet.horizon if len(net) else math.nan
+
+
+def split_day(found: Measurement) -> str:
+    """First out-of-sample day."""
+    return str(found.panel.time[found.sheets[0].split].astype("datetime64[D]"))

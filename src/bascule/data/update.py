@@ -1,0 +1,266 @@
+"""Bringing a store up to date from its sources, again and again; what is there already is not fetched again.
+
+For each feed (`FeedSettings`) of candles:
+
+1. instruments are grouped by how far they are stored, and fetched from a few candles before that on;
+2. the candles that are stored already show what the publisher changed since (`restated`), which is refused,
+   kept out or taken, as the feed says;
+3. health is checked; what the store refuses is not written, and everything found is told;
+4. the store appends, resamples, and derives the provider.
+
+Feeds of slow data are asked again for a few days, and corrections are added as known from now on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from bascule.core import Instrument, Progress, Settings, StoreError, Timeframe, moment, silent
+from bascule.core.timeframe import Moment
+from bascule.data.health import HealthReport, HealthSettings, check
+from bascule.data.prepare import Vwap
+from bascule.data.repair import Repair
+from bascule.data.rows import OHLCV
+from bascule.data.sources import open_source
+from bascule.data.sources.context import Context
+from bascule.data.sources.spec import FetchReport, Source
+from bascule.data.store import Store
+from bascule.data.universe import UniverseSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class FeedSettings(Settings):
+    """One source, and where in the store it goes."""
+
+    source: str = Field(description="kind of source, e.g. exchange, file, coinmetrics (see docs/data.md)")
+    options: dict[str, Any] = Field(default={}, description="settings of the source")
+    instruments: tuple[str, ...] = Field(
+        default=(), description="pairs, assets or venues; default all it knows"
+    )
+    start: str = Field(description="first day, UTC, where nothing is stored yet")
+    table: str | None = Field(default=None, description="table of slow data; default: these are candles")
+    restated: Literal["error", "keep", "replace"] = Field(
+        default="error", description="candles that the publisher changed: refuse, keep ours, take theirs"
+    )
+    overlap_bars: int = Field(
+        default=3, ge=0, le=1_000, description="stored candles that are asked for again"
+    )
+    overlap_days: int = Field(default=7, ge=0, le=365, description="stored days of slow data asked for again")
+    resample: tuple[str, ...] = Field(default=(), description="longer timeframes to derive")
+    repair: tuple[Repair, ...] = Field(default=(), description="defects that may be mended, and are counted")
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _day(cls, value: Any) -> str:
+        return str(moment(str(value)).astype("datetime64[s]"))  # YAML reads a bare day as a date
+
+    @model_validator(mode="after")
+    def _candles_or_table(self) -> Self:
+        if self.table is not None and (self.resample or self.repair):
+            raise ValueError("resample and repair are for candles, not for tables of slow data")
+        return self
+
+
+class UpdateSettings(Settings):
+    """A store and the feeds that keep it up to date."""
+
+    store: Path = Field(description="folder of the store; made if it is not there")
+    feeds: tuple[FeedSettings, ...] = Field(min_length=1, description="what to fetch")
+    health: HealthSettings = Field(default=HealthSettings(), description="thresholds of the health checks")
+    universes: dict[str, dict[str, UniverseSettings]] = Field(
+        default={}, description="timeframe → name → universe to keep"
+    )
+    vwap: Vwap = Field(default="typical", description="how the provider's vwap is made")
+    patience: float = Field(default=60, ge=0, description="seconds to wait for another writer")
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What one feed brought.
+
+    Attributes:
+        name: of the source.
+        added: new rows in the store.
+        replaced: stored rows that changed.
+        fetched: what happened on the way.
+        health: of the candles that came, with a few before them; None for slow data, or when nothing came.
+    """
+
+    name: str
+    added: int
+    replaced: int
+    fetched: tuple[FetchReport, ...]
+    health: HealthReport | None = None
+
+
+def update(
+    settings: UpdateSettings, context: Context, *, until: Moment | None = None, progress: Progress = silent
+) -> tuple[Updated, ...]:
+    """Fetch what is new of every feed into the store; feeds that are done stay done if a later one fails.
+
+    Args:
+        settings: store and feeds.
+        context: time, pauses, journal.
+        until: end of what is asked for; default now.
+        progress: called by sources and store.
+
+    Raises:
+        DataError: a source failed, its data are refused, or another writer is at work.
+    """
+    place = settings.store
+    store = Store(place, patience=settings.patience)
+    if not (place / "manifest.json").is_file():
+        store = Store.create(place)
+        store.patience = settings.patience
+    end = context.clock() if until is None else moment(until)
+    done = []
+    touched: set[str] = set()
+    for n, feed in enumerate(settings.feeds):
+        source = open_source(feed.source, feed.options, context, where=f"feeds[{n}]")
+        if feed.table is not None:
+            done.append(_slow(store, feed, source, end, context, progress))
+            continue
+        done.append(_candles(store, feed, source, end, settings, progress))
+        touched |= {source.spec.frequency, *feed.resample}
+    for name in sorted(touched & {str(one) for one in store.timeframes}):
+        if not store.section(name).rows:
+            continue
+        store.build_provider(name, vwap=settings.vwap, progress=progress)
+        for universe, rules in settings.universes.get(name, {}).items():
+            if store.universes(name).get(universe) != rules:
+                store.save_universe(universe, name, rules, progress=progress)
+    return tuple(done)
+
+
+def _candles(
+    store: Store,
+    feed: FeedSettings,
+    source: Source,
+    end: np.datetime64,
+    settings: UpdateSettings,
+    progress: Progress,
+) -> Updated:
+    import pandas as pd
+
+    timeframe = Timeframe.parse(source.spec.frequency, where=source.spec.name)
+    missing = [name for name in OHLCV if name not in source.spec.columns]
+    if missing:
+        raise StoreError(
+            f"{source.spec.name} brings no {missing[0]}: these are no candles",
+            where="feeds",
+            remedy="give the feed a table: name, to store them as slow data",
+        )
+    stored = _spans(store, timeframe)
+    parts, reports = [], []
+    for since, names in _groups(feed, stored, timeframe).items():
+        if since < end:
+            fetched = source.fetch(since, end, names, progress=progress)
+            parts.append(fetched.frame)
+            reports.append(fetched.report)
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        return Updated(source.spec.name, 0, 0, tuple(reports))
+    frame = pd.concat(parts, ignore_index=True)
+    before = _overlap(store, timeframe, frame, bool(stored))
+    health = check(frame, timeframe, settings.health, progress, stored=before)
+    unchanged = not health.count("restated")
+    if before is not None and (unchanged or feed.restated == "keep"):
+        frame = _only_new(frame, before)  # so that the store appends
+    if not len(frame):
+        return Updated(source.spec.name, 0, 0, tuple(reports), health)
+    written = store.write(
+        frame,
+        timeframe,
+        progress,
+        repair=feed.repair,
+        conflicts="replace" if feed.restated == "replace" else "error",
+    )
+    if feed.resample:
+        store.resample(timeframe, feed.resample, progress=progress)
+    return Updated(source.spec.name, written.added, written.replaced, tuple(reports), health)
+
+
+def _spans(store: Store, timeframe: Timeframe) -> dict[str, np.datetime64]:
+    """Store id → its newest candle."""
+    if timeframe not in store.timeframes:
+        return {}
+    spans = store.section(timeframe).spans
+    return {name: moment(last.replace(" ", "T")) for name, (_, last) in spans.items()}
+
+
+def _groups(
+    feed: FeedSettings, stored: dict[str, np.datetime64], timeframe: Timeframe
+) -> dict[np.datetime64, list[str]]:
+    """First time to ask for → who; an empty list asks for all that the source knows."""
+    first = moment(feed.start)
+    if not feed.instruments:
+        newest = max(stored.values(), default=None)
+        return {first if newest is None else max(first, newest - feed.overlap_bars * timeframe.delta): []}
+    groups: dict[np.datetime64, list[str]] = {}
+    for text in feed.instruments:
+        name = Instrument.parse(text).id
+        since = first
+        if name in stored:
+            since = max(first, stored[name] - feed.overlap_bars * timeframe.delta)
+        groups.setdefault(since, []).append(name)
+    return groups
+
+
+def _overlap(
+    store: Store, timeframe: Timeframe, frame: pd.DataFrame, any_stored: bool
+) -> pd.DataFrame | None:
+    """Stored candles of the range of ``frame``."""
+    if not any_stored:
+        return None
+    names = sorted(set(store.instruments(timeframe)) & set(frame["instrument"].unique()))
+    first, last = store.span(timeframe)
+    since = moment(frame["time"].min().to_pydatetime())
+    if not names or since > last:
+        return None
+    held = store.frame(timeframe, start=max(first, since - timeframe.delta))
+    held = held[held["instrument"].isin(names)]
+    return held if len(held) else None
+
+
+def _only_new(frame: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+    """Candles that are not stored."""
+    keys = ["time", "instrument"]
+    known = frame[keys].merge(before[keys], on=keys, how="left", indicator=True)["_merge"] == "both"
+    return frame[~known.to_numpy()]
+
+
+def _slow(
+    store: Store, feed: FeedSettings, source: Source, end: np.datetime64, context: Context, progress: Progress
+) -> Updated:
+    assert feed.table is not None
+    since = moment(feed.start)
+    if feed.table in store.tables:
+        held = store.table(feed.table)
+        newest = moment(held["time"].max().to_pydatetime())
+        since = max(since, newest - np.timedelta64(feed.overlap_days, "D"))
+    fetched = source.fetch(since, end, _keys(feed.instruments, source), progress=progress)
+    if not len(fetched.frame):
+        return Updated(source.spec.name, 0, 0, (fetched.report,))
+    written = store.write_table(
+        feed.table,
+        fetched.frame,
+        scope=source.spec.scope,
+        units={field.name: field.unit for field in source.spec.fields},
+        revisions="revise",
+        now=context.clock(),
+    )
+    return Updated(source.spec.name, written.added, written.replaced, (fetched.report,))
+
+
+def _keys(names: Sequence[str], source: Source) -> list[str]:
+    if source.spec.scope == "instrument":
+        return [Instrument.parse(text).id for text in names]
+    return list(names)

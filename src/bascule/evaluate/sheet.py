@@ -1,0 +1,270 @@
+"""Everything that a tear sheet says about one factor, measured apart in sample and out of sample.
+
+1. The rows are split at one time. In-sample rows end a label's length before it, so that no in-sample label
+   reaches over; everything that is judged is measured in the rows from it on.
+2. Per part: IC, rank IC, coverage; out of sample also the decay with the half-life's interval, quantile and
+   long-short returns before and after cost, autocorrelation, capacity, and the IC by regime, tier and hour.
+3. Honesty: a bootstrap interval of the rank IC, the |t| that luck alone would reach in so many trials, the
+   deflated Sharpe ratio of the long-short book (of rows a horizon apart, in the direction seen in sample),
+   and the verdict against the targets.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from bascule.core import ConfigError, Moment, Panel, Progress, Settings, moment, silent
+from bascule.core.panel import FloatArray
+from bascule.evaluate.bootstrap import Interval, mean_interval
+from bascule.evaluate.capacity import capacity
+from bascule.evaluate.decay import Decay, decay
+from bascule.evaluate.ic import ICSummary, ic_series, summarise
+from bascule.evaluate.labels import forward_return
+from bascule.evaluate.quantiles import QuantileReturns, quantile_returns
+from bascule.evaluate.rows import Float64Array
+from bascule.evaluate.sharpe import SharpeStatistics, deflated_sharpe
+from bascule.evaluate.significance import deflated_threshold
+from bascule.evaluate.slices import by_rows, by_tier, hours, liquidity_tiers, regimes, years
+from bascule.evaluate.table import autocorrelation
+from bascule.evaluate.verdict import Measured, Targets, Verdict, judge
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class SheetSettings(Settings):
+    """What a tear sheet measures."""
+
+    horizon: int = Field(default=24, ge=1, description="bars of the label")
+    horizons: tuple[int, ...] = Field(
+        default=(1, 4, 12, 24, 72, 168), description="horizons of the decay curve, in bars"
+    )
+    split: str | None = Field(
+        default=None, description="first out-of-sample moment, UTC; default after `share` of the rows"
+    )
+    share: float = Field(default=0.6, gt=0, lt=1, description="part of the rows that is in sample by default")
+    quantiles: int = Field(default=5, ge=2, le=20, description="buckets of the quantile returns")
+    cost: float = Field(default=0.001, ge=0, le=0.1, description="cost of trading one unit, as a fraction")
+    participation: float = Field(
+        default=0.01, gt=0, le=1, description="share of the traded value that own trades may be"
+    )
+    reps: int = Field(default=500, ge=100, le=20_000, description="bootstrap samples")
+    level: float = Field(default=0.95, gt=0, lt=1, description="confidence of intervals")
+    seed: int = Field(default=0, ge=0, description="seed of the bootstrap")
+    targets: Targets = Field(default=Targets(), description="what a factor should reach")
+
+    @field_validator("horizons")
+    @classmethod
+    def _ordered(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or min(value) < 1 or list(value) != sorted(set(value)):
+            raise ValueError("horizons must be rising numbers of bars, at least 1")
+        return value
+
+    @model_validator(mode="after")
+    def _moment(self) -> Self:
+        if self.split is not None:
+            moment(self.split)
+        return self
+
+
+@dataclass(frozen=True)
+class Part:
+    """A factor in some rows.
+
+    Attributes:
+        ic: Pearson IC.
+        rank_ic: Spearman IC.
+        coverage: share of member cells with a value.
+    """
+
+    ic: ICSummary
+    rank_ic: ICSummary
+    coverage: float
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """What was measured of one factor; all but ``inside``, ``ic``, ``rank_ic`` and ``years`` out of sample.
+
+    Attributes:
+        name: the factor.
+        horizon: bars of the label.
+        split: number of the first out-of-sample row.
+        inside: in sample.
+        outside: out of sample.
+        ic: IC of every row ``[T]``.
+        rank_ic: rank IC of every row ``[T]``.
+        interval: of the mean rank IC.
+        decay: by horizon.
+        quantiles: of the label over ``horizon`` bars.
+        autocorrelation: of the ranks, by lag in bars.
+        capacity: book in the quote currency.
+        parts: ``regime``, ``tier``, ``hour``: rank IC by parts; ``year``: by year, all rows.
+        trials: number of tries that the two figures below are deflated by.
+        luck: |t| that the best of so many worthless factors exceeds in one of twenty cases.
+        deflated_sharpe: probability that the long-short book's Sharpe ratio is real; NaN if undefined.
+        verdicts: against the targets.
+    """
+
+    name: str
+    horizon: int
+    split: int
+    inside: Part
+    outside: Part
+    ic: Float64Array
+    rank_ic: Float64Array
+    interval: Interval
+    decay: Decay
+    quantiles: QuantileReturns
+    autocorrelation: dict[int, float]
+    capacity: float
+    parts: dict[str, pd.DataFrame]
+    trials: int
+    luck: float
+    deflated_sharpe: float
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def sign(self) -> int:
+        """Direction of the rank IC in sample: what one would have traded."""
+        return int(np.sign(self.inside.rank_ic.mean)) if self.inside.rank_ic.n else 0
+
+
+def split_row(panel: Panel, settings: SheetSettings) -> int:
+    """Number of the first out-of-sample row.
+
+    Raises:
+        ConfigError: one of the two parts has no row with a label.
+    """
+    rows = panel.shape[0]
+    row = (
+        int(np.searchsorted(panel.time, moment(settings.split)))
+        if settings.split is not None
+        else int(rows * settings.share)
+    )
+    reach = settings.horizon + 1
+    if row <= reach or row >= rows - reach:
+        first: Moment = panel.time[0]
+        raise ConfigError(
+            f"the split leaves {row} of {rows} rows in sample, with labels of {settings.horizon} bars",
+            where="split",
+            remedy=f"split between {first} and {panel.time[-1]}, with more than {reach} rows on both sides",
+        )
+    return row
+
+
+def measure_factor(
+    name: str,
+    factor: FloatArray,
+    panel: Panel,
+    settings: SheetSettings | None = None,
+    *,
+    trials: int = 1,
+    progress: Progress = silent,
+) -> Sheet:
+    """Measure one factor ``[T, N]`` on a panel.
+
+    Args:
+        name: of the factor.
+        factor: its values.
+        panel: gives prices, volume and members.
+        settings: what to measure.
+        trials: how many different factors were tried on the out-of-sample rows, this one included.
+        progress: told after each step.
+    """
+    settings = settings or SheetSettings()
+    horizon, split = settings.horizon, split_row(panel, settings)
+    label = forward_return(panel, horizon)
+    members = panel.members
+    ic, rank_ic = (ic_series(factor, label, members, rank=rank) for rank in (False, True))
+    known = np.isfinite(factor) & members
+    inside, outside = (
+        Part(
+            summarise(ic[rows], horizon),
+            summarise(rank_ic[rows], horizon),
+            float(known[rows].sum() / max(1, members[rows].sum())),
+        )
+        for rows in (slice(0, split - horizon - 1), slice(split, None))
+    )
+    progress(1, 5, name)
+    later, values = panel.rows(split, None), factor[split:]
+    lasting = decay(
+        values, later, settings.horizons, reps=settings.reps, level=settings.level, seed=settings.seed
+    )
+    progress(2, 5, name)
+    buckets = quantile_returns(
+        values,
+        label[split:],
+        later.members,
+        horizon=horizon,
+        quantiles=settings.quantiles,
+        cost=settings.cost,
+    )
+    progress(3, 5, name)
+    interval = mean_interval(
+        rank_ic[split:], horizon, level=settings.level, reps=settings.reps, seed=settings.seed
+    )
+    progress(4, 5, name)
+    sign = int(np.sign(inside.rank_ic.mean)) if inside.rank_ic.n else 0
+    found = Sheet(
+        name=name,
+        horizon=horizon,
+        split=split,
+        inside=inside,
+        outside=outside,
+        ic=ic,
+        rank_ic=rank_ic,
+        interval=interval,
+        decay=lasting,
+        quantiles=buckets,
+        autocorrelation=autocorrelation(values, later.members, settings.horizons),
+        capacity=capacity(
+            values, later, horizon, quantiles=settings.quantiles, participation=settings.participation
+        ),
+        parts=_parts(values, label[split:], rank_ic, panel, split, horizon),
+        trials=trials,
+        luck=deflated_threshold(trials),
+        deflated_sharpe=_deflated(buckets, horizon, sign, trials),
+        verdicts=judge(_measured(outside, lasting, panel, sign), settings.targets),
+    )
+    progress(5, 5, name)
+    return found
+
+
+def _measured(outside: Part, lasting: Decay, panel: Panel, sign: int) -> Measured:
+    days = lasting.half_life * panel.timeframe.seconds / 86_400
+    return Measured(outside.ic.mean, outside.rank_ic.mean, outside.rank_ic.t, half_life_days=days, sign=sign)
+
+
+def _parts(
+    values: FloatArray, label: FloatArray, series: Float64Array, panel: Panel, split: int, horizon: int
+) -> dict[str, pd.DataFrame]:
+    outside = np.arange(len(series)) >= split
+    # regimes and tiers look back, so they are made on all rows and cut afterwards
+    regime = {name: rows & outside for name, rows in regimes(panel).items()}
+    tiers = {name: cells[split:] for name, cells in liquidity_tiers(panel).items()}
+    found = {
+        "regime": by_rows(series, regime, horizon),
+        "tier": by_tier(values, label, tiers, horizon),
+        "year": by_rows(series, years(panel), horizon),
+    }
+    if panel.timeframe.seconds < 86_400:
+        found["hour"] = by_rows(series, {k: rows & outside for k, rows in hours(panel).items()}, horizon)
+    return found
+
+
+def _deflated(buckets: QuantileReturns, horizon: int, sign: int, trials: int) -> float:
+    """Deflated Sharpe ratio of rows a horizon apart, the book held in the direction seen in sample."""
+    if not sign:
+        return math.nan
+    paid = buckets.earned - buckets.kept
+    statistics = SharpeStatistics.of((sign * buckets.earned - paid)[::horizon])
+    if not statistics.n > 2:
+        return math.nan
+    # Sharpe ratios of worthless trials of n returns have a variance of 1 / n
+    return deflated_sharpe(statistics, trials, 1.0 / statistics.n)

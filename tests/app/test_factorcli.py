@@ -1,0 +1,186 @@
+"""``bascule factor …`` from the command line to the page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bascule.app.cli import main
+from bascule.app.factorcli import pick, read_panel
+from bascule.app.tearpage import page
+from bascule.app.tearsheet import measure
+from bascule.core import ConfigError, DataError, ExpressionError
+from bascule.data.store import Store
+from bascule.evaluate import SheetSettings
+from bascule.factors import library
+from tests.markets import random_panel
+
+
+def call(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main([str(a) for a in arguments])
+    return int(caught.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def candles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hundred days of hours in which the five-bar move reverts."""
+    rows, width = 24 * 100, 12
+    random = np.random.default_rng(0)
+    close = np.full((rows, width), 100.0)
+    for t in range(6, rows):
+        past = close[t - 1] / close[t - 6] - 1
+        past -= past.mean()
+        close[t] = close[t - 1] * np.exp(random.normal(0, 0.01, width) - 0.1 * past)
+    opens = np.vstack([close[:1], close[:-1]])
+    time = pd.date_range("2022-01-01", periods=rows, freq="h", tz="UTC")
+    parts = [
+        pd.DataFrame(
+            {
+                "time": time,
+                "symbol": f"C{n:02d}USDT",
+                "open": opens[:, n],
+                "high": np.maximum(opens[:, n], close[:, n]) * 1.001,
+                "low": np.minimum(opens[:, n], close[:, n]) * 0.999,
+                "close": close[:, n],
+                "volume": random.lognormal(3, 0.5, rows),
+            }
+        )
+        for n in range(width)
+    ]
+    path = tmp_path_factory.mktemp("data") / "hours.parquet"
+    pd.concat(parts, ignore_index=True).to_parquet(path)
+    return path
+
+
+def test_libraries_and_search(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("factor", "ls") == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("alpha158", "alpha360", "alpha101", "macd", "crypto"))
+    assert call("factor", "search", "funding", "--library", "crypto") == 0
+    assert "FUNDING_Z" in capsys.readouterr().out
+    assert call("factor", "search", "nothing at all like this") == 1
+    assert call("factor", "search", "--library", "nope") == 1
+
+
+def test_a_report_of_one_factor(candles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, ledger = tmp_path / "sheet.html", tmp_path / "trials.sqlite"
+    command = ("factor", "report", "--data", candles, "--horizon", 4, "--out", out, "--ledger", ledger)
+    assert call(*command, "ROC5") == 0
+    shown = capsys.readouterr().out
+    assert "1 trial counted" in shown
+    html = out.read_text("utf-8")
+    for text in ("Cumulative IC", "Against the targets", "Long-short", "By regime", "Ref($close, 5)/$close"):
+        assert text in html
+    assert not re.search(r'<(script|link|img)[^>]+(src|href)="?http', html)
+    # the factor is not new the second time, another one is
+    assert call(*command, "ROC5") == 0
+    assert "1 trial counted" in capsys.readouterr().out
+    assert call(*command, "$close/Ref($close,3)-1") == 0
+    assert "2 trials counted" in capsys.readouterr().out
+
+
+def test_a_comparison_finds_what_was_planted(
+    candles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "c.html"
+    names = ["ROC5", "$volume", "$volume/Mean($volume,24)", "MAX_RETURN", "AMIHUD"]
+    options = ("--data", candles, "--horizon", 4, "--out", out, "--ledger", tmp_path / "t.sqlite")
+    assert call("factor", "compare", *names, *options, "--top", 10, "--start", "2022-01-05") == 0
+    shown = capsys.readouterr().out
+    line = next(line for line in shown.splitlines() if line.startswith(" ROC5"))
+    assert line.rstrip().endswith("yes")
+    assert "pool IC out of sample" in shown
+    assert "Marginal contribution" in out.read_text("utf-8")
+
+
+def test_a_store_is_read(tmp_path: Path, candles: Path) -> None:
+    from bascule.core import Timeframe
+    from bascule.data import readers
+
+    store = Store.create(tmp_path / "store")
+    step = Timeframe.parse("1h")
+    store.write(readers.read_long(candles), step)
+    store.build_provider(step)
+    panel, source = read_panel(store.path, "1h", "2022-02-01", None)
+    assert source == "store store"
+    assert panel.shape == (24 * 69, 12)
+    assert str(panel.time[0]).startswith("2022-02-01")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["report", "KSFT5"], "did you mean"),
+        (["report", "FUNDING_Z", "--data", "DATA"], r"\$funding_rate for FUNDING_Z"),
+        (["report", "alpha158"], "158 factors in full"),
+        (["compare", "ROC5"], "nothing to be compared"),
+        (["report", "ROC5", "--data", "DATA", "--split", "2030-01-01"], "rows in sample"),
+        (["report", "ROC5", "--data", "DATA", "--split", "soon"], "split"),
+        (["report", "ROC5", "--data", "DATA", "--start", "2030-01-01"], "no candle"),
+        (["report", "ROC5", "--data", "nowhere.parquet"], "nowhere"),
+        (["report", "Ref($close,-1)"], "future"),
+        (["report", "ROC5", "--data", "DATA", "--horizon", "0"], "horizon"),
+    ],
+)
+def test_mistakes_are_one_clear_error(
+    candles: Path, tmp_path: Path, arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled = [str(candles) if a == "DATA" else a for a in arguments]
+    out, ledger = tmp_path / "o.html", tmp_path / "t.sqlite"
+    assert call("factor", *filled, "--out", out, "--ledger", ledger) == 1
+    message = capsys.readouterr().err
+    assert re.search(says, message), message
+    assert "Traceback" not in message
+    assert not out.exists()
+
+
+def test_names_are_looked_up() -> None:
+    assert [f.name for f in pick(["alpha101:WQ001", "REV_1D", "$close/$open"])] == [
+        "WQ001",
+        "REV_1D",
+        "TEXT3",
+    ]
+    assert len(pick(["macd", "crypto"])) == 3 + len(library("crypto"))
+    # OPEN0 has one text in both libraries of qlib; VOLUME59 is in one; what differs must be named in full
+    assert pick(["OPEN0"])[0].text == "$open/$close"
+    with pytest.raises(ConfigError, match="no library has"):
+        pick(["alpha158:WQ001"])
+    with pytest.raises(ExpressionError):
+        pick(["Meen($close,3)"])
+    with pytest.raises(ConfigError, match="unknown factor library"):
+        pick(["nope:WQ001"])
+
+
+def test_in_sample_figures_know_nothing_of_later_rows() -> None:
+    panel = random_panel(1, 24 * 60, 10)
+    settings = SheetSettings(horizon=4, horizons=(1, 4, 12), reps=100)
+    factors = pick(["ROC5", "REV_1D"])
+    whole = measure(factors, panel, settings, source="x", trials=1)
+    split = whole.sheets[0].split
+    close = panel["close"].copy()
+    opens = panel["open"].copy()
+    close[split:] *= np.float32(1.7)
+    opens[split:] *= np.random.default_rng(0).uniform(0.5, 2, opens[split:].shape).astype(np.float32)
+    changed = measure(factors, panel.with_fields(close=close, open=opens), settings, source="x", trials=1)
+    assert whole.together is not None
+    assert changed.together is not None
+    for one, two in zip(whole.sheets, changed.sheets, strict=True):
+        assert one.inside == two.inside
+        assert one.outside != two.outside
+    np.testing.assert_array_equal(whole.together.correlation, changed.together.correlation)
+    np.testing.assert_array_equal(whole.together.pool.weights, changed.together.pool.weights)
+    assert whole.together.overfitting == changed.together.overfitting
+
+
+def test_a_factor_without_values_makes_a_page_all_the_same() -> None:
+    panel = random_panel(2, 24 * 30, 6).with_fields(hole=np.full((720, 6), np.nan, np.float32))
+    settings = SheetSettings(horizon=2, horizons=(1, 2, 4), reps=100)
+    found = measure(pick(["$hole", "ROC5"]), panel, settings, source="x", trials=1)
+    assert "TEXT1" in page(found).render()
+    with pytest.raises(DataError):
+        measure(pick(["$nothing"]), panel, settings, source="x", trials=1)

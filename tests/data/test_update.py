@@ -1,0 +1,77 @@
+"""Updates of slow data and of instruments that end at different times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bascule.core import ConfigError, StoreError
+from bascule.data.sources.context import Context
+from bascule.data.store import Store
+from bascule.data.update import UpdateSettings, update
+
+from .candles import make
+
+NOW = np.datetime64("2024-03-01", "ns")
+
+
+def context() -> Context:
+    return Context(np.random.default_rng(0), clock=lambda: NOW)
+
+
+def settings(tmp_path: Path, **feed: object) -> UpdateSettings:
+    base = {"source": "file", "options": {"path": str(tmp_path / "c.parquet")}, "start": "2024-01-01"}
+    return UpdateSettings.read({"store": str(tmp_path / "store"), "feeds": [{**base, **feed}]})
+
+
+def test_each_instrument_goes_on_where_it_is(tmp_path: Path) -> None:
+    frame = make(("AAA_USDT", "BBB_USDT", "CCC_USDT"), bars=200)
+    one = frame["instrument"] == "AAA_USDT"
+    early = frame["time"] < "2024-02-02"
+    frame[one | early & (frame["instrument"] == "BBB_USDT")].to_parquet(tmp_path / "c.parquet")
+    update(settings(tmp_path, instruments=["AAA/USDT", "BBB/USDT"]), context())
+    frame.to_parquet(tmp_path / "c.parquet")
+    (done,) = update(settings(tmp_path, instruments=["AAA/USDT", "BBB/USDT", "CCC/USDT"]), context())
+    # three requests: a few candles of AAA, the rest of BBB, all of CCC
+    assert sorted(report.rows for report in done.fetched) == [4, 200 - 72 + 4, 200]
+    assert done.added == 128 + 200
+    pd.testing.assert_frame_equal(Store.open(tmp_path / "store").frame("1h"), frame)
+    assert done.health is not None
+    assert not done.health.errors
+
+
+def test_candles_that_are_not_over_yet_are_left_out(tmp_path: Path) -> None:
+    make(("AAA_USDT",), bars=24 * 40).to_parquet(tmp_path / "c.parquet")
+    update(settings(tmp_path), context())
+    assert Store.open(tmp_path / "store").span("1h")[1] == NOW - np.timedelta64(1, "h")
+
+
+def test_slow_data_and_its_corrections(tmp_path: Path) -> None:
+    place = tmp_path / "scores.csv"
+    head = "venue,as_of,score,insurance_fund_usd"
+    place.write_text(f"{head}\nbinance,2024-01-01,0.75,900000000\nbinance,2024-02-25,0.8,950000000\n")
+    feed = {"source": "counterparty", "options": {"path": str(place)}, "table": "venues"}
+    (done,) = update(settings(tmp_path, **feed), context())
+    assert (done.added, done.replaced) == (2, 0)
+    store = Store.open(tmp_path / "store")
+    assert store.tables["venues"].scope == "venue"
+    assert store.tables["venues"].units["insurance_fund"] == "USD"
+    place.write_text(f"{head}\nbinance,2024-01-01,0.75,900000000\nbinance,2024-02-25,0.1,950000000\n")
+    (done,) = update(settings(tmp_path, **feed), context())
+    assert (done.added, done.replaced) == (1, 1)
+    held = store.table("venues")
+    np.testing.assert_allclose(held["exchange_score"], [0.75, 0.8, 0.1])
+    assert held["available_time"].iloc[-1] == pd.Timestamp(NOW, tz="UTC")  # known from now on, not before
+
+
+def test_refusals(tmp_path: Path) -> None:
+    make(("AAA_USDT",)).to_parquet(tmp_path / "c.parquet")
+    with pytest.raises(ConfigError, match="resample and repair"):
+        settings(tmp_path, table="x", resample=["1d"])
+    with pytest.raises(ConfigError, match="unknown source"):
+        update(settings(tmp_path, source="nothing"), context())
+    with pytest.raises(StoreError, match="these are no candles"):
+        update(settings(tmp_path, source="feargreed", options={}), context())
