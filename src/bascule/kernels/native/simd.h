@@ -29,11 +29,11 @@ constexpr int LANES = 16;  // instruments in a tile
 constexpr int W = BASCULE_WIDTH;
 constexpr int HALF = W / 2;
 
-typedef float vf __attribute__((vector_size(4 * W)));         // W floats
-typedef int32_t vi __attribute__((vector_size(4 * W)));       // their masks
-typedef double vd __attribute__((vector_size(4 * W)));        // W/2 doubles
-typedef int64_t vl __attribute__((vector_size(4 * W)));       // their masks
-typedef float vh __attribute__((vector_size(2 * W)));         // W/2 floats
+typedef float vf __attribute__((vector_size(4 * W)));   // W floats
+typedef double vd __attribute__((vector_size(4 * W)));  // W/2 doubles
+typedef float vh __attribute__((vector_size(2 * W)));   // W/2 floats
+typedef decltype(vf{} < vf{}) vi;                       // masks, whole numbers of 32 bits
+typedef decltype(vd{} < vd{}) vl;                       // masks, whole numbers of 64 bits
 
 constexpr float NANF = __builtin_nanf("");
 constexpr float INFF = __builtin_inff();
