@@ -1,8 +1,8 @@
 """Times Alpha158 on synthetic candles: the engine, its memory floor, and other engines, side by side.
 
-    python benchmarks/engine.py                           # panels A (100 x 17,520 hours) and B (800 x 3,300 days)
+    python benchmarks/engine.py                      # panels A (100 x 17,520 hours), B (800 x 3,300 days)
     python benchmarks/engine.py --panel A --only bascule,floor --repeats 9
-    python benchmarks/engine.py --quick                   # tiny panels, for a look at the script itself
+    python benchmarks/engine.py --quick              # tiny panels, for a look at the script itself
 
 1. One panel for all: random walks with ties, float32. Contenders take their fields in the layout they like;
    making it is not timed, nor is compiling expressions, which is told apart.
@@ -29,7 +29,6 @@ from pathlib import Path
 from statistics import median
 
 import contenders
-import numpy as np
 
 from bascule import engine, factors
 from bascule.core import Panel
@@ -108,7 +107,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, object]:
     for turn in range(arguments.repeats):
         for task, work in tasks.items():
             # the slow ones have no need of many turns
-            if turn and min(clock.wall[task]) > 20 or turn > 2 and min(clock.wall[task]) > 3:
+            if (turn and min(clock.wall[task]) > 20) or (turn > 2 and min(clock.wall[task]) > 3):
                 continue
             clock.turn(task, work)
     scale = {"qlib": width / min(width, arguments.qlib_instruments)}
@@ -167,7 +166,9 @@ def main() -> None:
     print(machine())
     names = ("numpy", "polars", "pyqlib")
     print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in names if contenders.have(name)))
-    reports = [measure(n, arguments) for n in (["A", "B"] if arguments.panel == "both" else [arguments.panel])]
+    reports = [
+        measure(n, arguments) for n in (["A", "B"] if arguments.panel == "both" else [arguments.panel])
+    ]
     for report in reports:
         print(f"\n{report['instruments']} instruments x {report['rows']} rows, Alpha158")
         print(f"{'':20} {'CPU s':>9} {'wall s':>9} {'x bascule':>10} {'x floor':>8}")
@@ -175,6 +176,8 @@ def main() -> None:
             ratios = [f"{row[key]:.1f}" if row[key] else "" for key in ("x bascule", "x floor")]
             print(f"{name:20} {row['cpu']:9.3f} {row['wall']:9.3f} {ratios[0]:>10} {ratios[1]:>8}")
     print("\none new candle, 158 factors, ms:", json.dumps(candle(arguments)))
+    for name, count in contenders.EXPRESSED.items():
+        print(f"{name} has operators for {count} of 158")
     for name, seconds in contenders.COMPILED.items():
         print(f"compile time of {name}: {seconds:.1f} s")
 

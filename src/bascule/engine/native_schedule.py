@@ -82,6 +82,9 @@ def _chains(table: Values, outputs: Sequence[At]) -> list[Chain]:
         if value.op == "INPUT" or number in taken:
             continue
         chain = Chain(number, number, steps=(number,))
+        if value.op == "EXTREMA" and not value.wide:
+            chains += _forked(table, chain, read, wanted, taken)
+            continue
         while not value.wide:
             following = _follower(table, chain, read, wanted)
             if following is None or following.final in taken:
@@ -92,13 +95,32 @@ def _chains(table: Values, outputs: Sequence[At]) -> list[Chain]:
     return chains
 
 
+def _forked(
+    table: Values, chain: Chain, read: list[list[int]], wanted: set[int], taken: set[int]
+) -> list[Chain]:
+    """A chain for each quotient and product of the value, and one for itself if anything else reads it."""
+    found = []
+    for number in read[chain.root]:
+        following = _step(table, chain, number) if table.values[number].op in ("MUL", "DIV") else None
+        if following is not None and number not in taken:
+            found.append(following)
+            taken.add(number)
+    if len(found) < len(read[chain.root]) or chain.root in wanted:
+        found.append(chain)
+    return found
+
+
 def _follower(table: Values, chain: Chain, read: list[list[int]], wanted: set[int]) -> Chain | None:
     """The chain with one more step, if its value goes into that step only."""
     final = chain.final
     if final in wanted or len(read[final]) != 1 or chain.finish:
         return None
-    number = read[final][0]
-    value = table.values[number]
+    return _step(table, chain, read[final][0])
+
+
+def _step(table: Values, chain: Chain, number: int) -> Chain | None:
+    """The chain with the step that value ``number`` is, if the kernel can do it on the way out."""
+    final, value = chain.final, table.values[number]
     if value.wide or value.op not in ("ADD", *FINISHES) or value.extra != (0,):
         return None
     places = [i for i, operand in enumerate(value.operands) if operand == At(final)]

@@ -6,7 +6,8 @@
 2. A node of type float64 is computed in single precision where that costs nothing but the last rounding: its
    factors, and whatever float32 holds exactly. Where rounding could be magnified, by a difference, a
    comparison or another window, its operands are kept in double precision. The rule looks at the expression
-   alone, so a text has the same bits whatever else is planned with it.
+   alone, so a text has the same bits whatever else is planned with it. (A quotient of two values beyond the
+   range of float32 is NaN here, where NumPy would find it.)
 3. Equal values are one.
 """
 

@@ -15,10 +15,15 @@ template <bool MINIMUM, class V> INLINE V further(V a, V b) {
     else return greater(a, b);
 }
 
-// The value. GAPS: values that are not finite never win, and a window without any other gives NaN.
+// All that one sweep over a window writes.
+struct ExtremumSinks {
+    Sinks value, position;
+};
+
+// The value alone. GAPS: values that are not finite never win, and a window without any other gives NaN.
 template <class E, bool MINIMUM, bool GAPS> struct Extremum {
     typedef Value<E> V;
-    const Sink& out;
+    const ExtremumSinks& out;
     Series<E> x;
     int lane;
     V* saved;
@@ -37,16 +42,16 @@ template <class E, bool MINIMUM, bool GAPS> struct Extremum {
     MEMBER void emit(int r, int, int k) const {
         V v = further<MINIMUM>(saved[k], best);
         if constexpr (GAPS) v = pick(v == splat((E)(MINIMUM ? INFD : -INFD)), splat((E)NAND), v);
-        out.put_value(r, lane, v);
+        out.value.put_value(r, lane, v);
     }
 };
 
-// The position, 1 = oldest bar of the window that exists. The first of equal values counts; GAPS: the first
+// The position and the value, 1 = oldest bar of the window that exists. The first of equal values counts; GAPS: the first
 // missing value counts as the furthest of all, and a window without any value gives NaN.
 template <class E, bool MINIMUM, bool GAPS> struct Position {
     typedef Value<E> V;
     typedef Mask<E> I;
-    const Sink& out;
+    const ExtremumSinks& out;
     Series<E> x;
     int lane;
     int w;
@@ -107,28 +112,25 @@ template <class E, bool MINIMUM, bool GAPS> struct Position {
         const V* v = saved + (int64_t)k * 3;
         const I wins = beyond<MINIMUM>(best, v[0]);
         const I at = wins ? place : (I)v[1];
-        V position;
+        const V none = splat((E)NAND);
         if constexpr (GAPS) {
             I begin;
             for (int l = 0; l < Vector<E>::lanes; l++) begin[l] = most(r - w + 1, born[lane + l]);
-            position = __builtin_convertvector(at - begin + 1, V);
-            position = pick(further<MINIMUM>(value, v[2]) == worst(), splat((E)NAND), position);
+            const V real = further<MINIMUM>(value, v[2]);
+            out.position.put_value(r, lane, pick(real == worst(), none, __builtin_convertvector(at - begin + 1, V)));
+            out.value.put_value(r, lane, pick(real == worst(), none, real));
         } else {
-            position = __builtin_convertvector(at - (r - w), V);
-            position = pick(best == best, position, splat((E)NAND));
+            out.position.put_value(r, lane, pick(best == best, __builtin_convertvector(at - (r - w), V), none));
+            out.value.put_value(r, lane, pick(wins, best, v[0]));
         }
-        out.put_value(r, lane, position);
     }
 };
 
 template <class E, bool MINIMUM, bool GAPS>
-static void extremum_window(const Tile& t, Series<E> x, const int32_t* entry, int64_t when, int r0) {
+static void extremum_window(const Tile& t, Series<E> x, const ExtremumSinks& out, int w, int64_t when, int r0) {
     typedef Value<E> V;
-    t.staged = 0;
-    const int w = entry[0];
-    const Sink out = sink(t, entry + 2, Vector<E>::lanes < LANES);
     for (int lane = 0; lane < LANES; lane += Vector<E>::lanes) {
-        if (entry[1]) {
+        if (out.position.count) {
             Position<E, MINIMUM, GAPS> g{out, x, lane, w, t.born, (V*)t.scratch, {}, {}, {}, {}, 0};
             sweep(g, w, when, r0, t.rows);
         } else {
@@ -136,7 +138,6 @@ static void extremum_window(const Tile& t, Series<E> x, const int32_t* entry, in
             sweep(g, w, when, r0, t.rows);
         }
     }
-    flush(t, out);
 }
 
 // x, is minimum, number of entries, entries of (window, 0 value or 1 position; sink), sorted by window.
@@ -146,14 +147,23 @@ template <class E> static void run_extrema(const Tile& t, const int32_t* args, i
     const int32_t* entry = args + 4;
     const bool plain = !t.ragged && uniform(x, r0 - entry[(count - 1) * ENTRY] + 1, t.rows);
     const int64_t when = t.when - args[1];
-    for (int e = 0; e < count; e++, entry += ENTRY) {
-        if (args[2]) {
-            if (plain) extremum_window<E, true, false>(t, x, entry, when, r0);
-            else extremum_window<E, true, true>(t, x, entry, when, r0);
-        } else {
-            if (plain) extremum_window<E, false, false>(t, x, entry, when, r0);
-            else extremum_window<E, false, true>(t, x, entry, when, r0);
+    for (int e = 0; e < count;) {
+        ExtremumSinks out;
+        const int w = entry[0];
+        t.staged = 0;
+        for (; e < count && entry[0] == w && !out.value.full() && !out.position.full(); e++, entry += ENTRY) {
+            Sinks& s = entry[1] ? out.position : out.value;
+            s.at[s.count++] = sink(t, entry + 2, Vector<E>::lanes < LANES);
         }
+        if (args[2]) {
+            if (plain) extremum_window<E, true, false>(t, x, out, w, when, r0);
+            else extremum_window<E, true, true>(t, x, out, w, when, r0);
+        } else {
+            if (plain) extremum_window<E, false, false>(t, x, out, w, when, r0);
+            else extremum_window<E, false, true>(t, x, out, w, when, r0);
+        }
+        flush(t, out.value);
+        flush(t, out.position);
     }
 }
 

@@ -9,7 +9,7 @@ namespace BASCULE_ISA {
 
 // Values that are not finite add nothing when COUNTED; the plain form meets none (or only NaN).
 template <class E, bool COUNTED> struct Sums {
-    const Sink& out;
+    const Sinks& out;
     Series<E> x;
     int lane;
     vd* saved;
@@ -57,16 +57,16 @@ template <class E> static void run_sum(const Tile& t, const int32_t* args, int r
     const int count = args[2];
     const int32_t* entry = args + 3;
     const bool plain = uniform(x, r0 - entry[(count - 1) * ENTRY] + 1, t.rows);
-    for (int e = 0; e < count; e++, entry += ENTRY) {
-        t.staged = 0;
-        const Sink out = sink(t, entry + 2);
+    for (int e = 0; e < count;) {
+        const int w = entry[0];
+        const Sinks out = sinks_of_window(t, entry, e, count);
         for (int lane = 0; lane < LANES; lane += W) {
             if (plain) {
                 Sums<E, false> g{out, x, lane, (vd*)t.scratch, {}, {}};
-                sweep(g, entry[0], t.when - args[1], r0, t.rows);
+                sweep(g, w, t.when - args[1], r0, t.rows);
             } else {
                 Sums<E, true> g{out, x, lane, (vd*)t.scratch, {}, {}};
-                sweep(g, entry[0], t.when - args[1], r0, t.rows);
+                sweep(g, w, t.when - args[1], r0, t.rows);
             }
         }
         flush(t, out);
@@ -109,34 +109,29 @@ static void run_share(const Tile& t, const int32_t* args, int r0) {
     const int count = args[2];
     const int32_t* entry = args + 3;
     const bool plain = uniform(x, r0 - entry[(count - 1) * ENTRY] + 1, t.rows);
-    for (int e = 0; e < count; e++, entry += ENTRY) {
-        t.staged = 0;
+    for (int e = 0; e < count;) {
         const int w = entry[0];
-        const Sink out = sink(t, entry + 2);
+        const Sinks out = sinks_of_window(t, entry, e, count);
+        const vd per_w = splat(1.0 / w);
         for (int lane = 0; lane < LANES; lane += W) {
-            vf s = {}, n = {};
-            const auto take = [&](int r, float sign) __attribute__((always_inline)) {
-                const vf v = load(x.row(r, lane));
-                if (plain) {
-                    s += v * sign;
-                } else {
-                    s += only(finite(v), v) * sign;
-                    n += truth(finite(v)) * sign;
+            vd s[2] = {}, n[2] = {};
+            const auto slide = [&](int r, double sign) __attribute__((always_inline)) {
+                for (int h = 0; h < 2; h++) {
+                    const vd v = widen(x.row(r, lane + h * HALF));
+                    if (plain) {
+                        s[h] += v * sign;
+                    } else {
+                        s[h] += only(finite(v), v) * sign;
+                        n[h] += truth(finite(v)) * sign;
+                    }
                 }
             };
-            if (plain) n = splat((float)w);
-            for (int r = r0 - w + 1; r < r0; r++) take(r, 1.0f);
+            for (int r = r0 - w + 1; r < r0; r++) slide(r, 1.0);
             for (int r = r0; r < t.rows; r++) {
-                take(r, 1.0f);
-                if (out.wide) {
-                    float part[2][W];
-                    store(part[0], s);
-                    store(part[1], n);
-                    out.put(r, lane, widen(part[0]) / widen(part[1]), widen(part[0] + HALF) / widen(part[1] + HALF));
-                } else {
-                    out.put(r, lane, s / n);
-                }
-                take(r - w + 1, -1.0f);
+                slide(r, 1.0);
+                if (plain) out.put(r, lane, s[0] * per_w, s[1] * per_w);
+                else out.put(r, lane, s[0] * (1.0 / n[0]), s[1] * (1.0 / n[1]));
+                slide(r - w + 1, -1.0);
             }
         }
         flush(t, out);

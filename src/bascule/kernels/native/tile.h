@@ -177,6 +177,34 @@ static inline void flush(const Tile& t, const Sink& k) {
             stream((float*)(k.late + r * t.out_row * 4) + c, load((const float*)(k.p + (int64_t)r * FLOAT_ROW) + c));
 }
 
+// One result that goes to several places, each with a finish of its own.
+struct Sinks {
+    static constexpr int MOST = 8;
+    int count = 0;
+    Sink at[MOST];
+
+    MEMBER bool full() const { return count == MOST; }
+    template <class V> MEMBER void put_value(int r, int lane, V v) const {
+        for (int k = 0; k < count; k++) at[k].put_value(r, lane, v);
+    }
+    MEMBER void put(int r, int lane, vd a, vd b) const {
+        for (int k = 0; k < count; k++) at[k].put(r, lane, a, b);
+    }
+};
+
+static inline void flush(const Tile& t, const Sinks& s) {
+    for (int k = 0; k < s.count; k++) flush(t, s.at[k]);
+}
+
+// The sinks of the entries from number `e` on that share a window; moves `e` and `entry` past them.
+static inline Sinks sinks_of_window(const Tile& t, const int32_t*& entry, int& e, int count) {
+    Sinks s;
+    const int w = entry[0];
+    t.staged = 0;
+    for (; e < count && entry[0] == w && !s.full(); e++, entry += ENTRY) s.at[s.count++] = sink(t, entry + 2);
+    return s;
+}
+
 // NaN before an instrument's first row: comparisons and the like would give a value there.
 template <class E> static void blank(const Tile& t, E* row0, int64_t stride, int r0, int r1) {
     for (int lane = 0; lane < LANES; lane += Vector<E>::lanes) {
