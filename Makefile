@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+CORE   := $(wildcard src/bascule/kernels/native/*.cpp src/bascule/kernels/native/*.h src/bascule/kernels/native/CMakeLists.txt)
 
 # qlib and freqtrade together import thousands of modules: keep their byte code even where writing it is off
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.pycache
@@ -30,7 +31,7 @@ lint: $(READY)
 
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt $(CORE)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	touch $@

@@ -16,7 +16,27 @@ float condition
 ====================  =====================================  ===========================================
 """
 
-from bascule.engine.execute import evaluate
+from bascule.engine.correlate import Correlations, ic
+from bascule.engine.execute import Executor, evaluate
+from bascule.engine.native import evaluate_lanes
+from bascule.engine.native_run import buffer
 from bascule.engine.plan import Dialect, Plan, Span, Stage, Step, compile
+from bascule.engine.stream import Reader, pieces, write_npy
 
-__all__ = ["Dialect", "Plan", "Span", "Stage", "Step", "compile", "evaluate"]
+__all__ = [
+    "Correlations",
+    "Dialect",
+    "Executor",
+    "Plan",
+    "Reader",
+    "Span",
+    "Stage",
+    "Step",
+    "buffer",
+    "compile",
+    "evaluate",
+    "evaluate_lanes",
+    "ic",
+    "pieces",
+    "write_npy",
+]

@@ -1,4 +1,6 @@
-"""Evaluation of a plan over a panel, block of rows by block of rows.
+"""Evaluation of a plan over a panel: by the compiled core (`native`), or with NumPy, block of rows by block.
+
+The NumPy way:
 
 1. Each stage of the plan but the last computes whole columns that operators over all history need; those
    operators then run over the columns, and what they give is stored as if it were a field.
@@ -13,12 +15,13 @@ Values do not depend on where blocks begin: kernels add in an order that only th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from bascule.core import DataError, Panel, Progress, silent
 from bascule.core.panel import BoolArray, FloatArray
+from bascule.engine import native
 from bascule.engine.history import over_all_history
 from bascule.engine.plan import Dialect, Plan, Stage, compile
 from bascule.engine.reference import run, unknown_instrument
@@ -26,6 +29,7 @@ from bascule.expr import Field, Node, Type
 from bascule.kernels.window import Ages
 
 Cells = np.ndarray[Any, np.dtype[Any]]
+Executor = Literal["auto", "native", "reference"]
 
 # Alpha158 on 20,000 x 64: blocks of 16k, 32k and 64k cells took 3.4 to 3.5 CPU s, 4k 3.9 and 128k 4.6
 _BLOCK_CELLS = 1 << 15
@@ -38,6 +42,8 @@ def evaluate(
     *,
     rows: int | None = None,
     out: FloatArray | None = None,
+    threads: int | None = None,
+    executor: Executor = "auto",
     progress: Progress = silent,
 ) -> FloatArray:
     """Values of all expressions of a plan.
@@ -48,6 +54,9 @@ def evaluate(
             that have `Plan.lookback` rows before them.
         rows: only the last so many rows; None = all.
         out: float32 ``[F, rows, N]`` to write into; None = a new array.
+        threads: of the native core, at most; None = one a processor. Values do not depend on it.
+        executor: ``"native"`` = the compiled core, ``"reference"`` = NumPy, ``"auto"`` = the core where it is
+            built and the plan reads no future.
         progress: told about rows done.
 
     Returns:
@@ -59,21 +68,45 @@ def evaluate(
     """
     if not isinstance(plan, Plan):
         plan = compile(plan)
-    source = _Source(panel, plan)
     total, width = panel.shape
     wanted = total if rows is None else min(rows, total)
     shape = (len(plan.nodes), wanted, width)
-    if out is None:
-        out = np.empty(shape, np.float32)
-    elif out.shape != shape or out.dtype != np.float32:
+    if out is not None and (out.shape != shape or out.dtype != np.float32):
         raise DataError(
             f"out is {out.dtype}{list(out.shape)}, expected float32{list(shape)}", where="evaluate"
         )
-    work = _Work(progress, total * (len(plan.stages) - 1) + wanted)
+    for name in plan.fields:
+        panel[name]  # a missing field is one clear error, at once
+    if by_core(plan, executor) and min(shape) > 0:
+        return native.evaluate(plan, panel, rows=rows, out=out, threads=threads, progress=progress)
+    if out is None:
+        out = np.empty(shape, np.float32)
+    _reference(plan, panel, out, total - wanted, progress)
+    return out
+
+
+def by_core(plan: Plan, executor: Executor) -> bool:
+    """Whether the compiled core is to compute a plan."""
+    if executor == "reference":
+        return False
+    usable = native.usable(plan)
+    if executor == "native" and not usable:
+        raise DataError(
+            "the native core is not built, or the plan reads the future or too much history",
+            where="evaluate",
+            remedy='use executor="auto", or install again where a C++20 compiler is at hand',
+        )
+    return usable
+
+
+def _reference(plan: Plan, panel: Panel, out: FloatArray, first: int, progress: Progress) -> None:
+    """Rows from ``first`` on by the NumPy kernels."""
+    source = _Source(panel, plan)
+    total, width = panel.shape
+    work = _Work(progress, total * (len(plan.stages) - 1) + total - first)
     with np.errstate(all="ignore"):
         for stage in plan.stages[:-1]:
             source.materialise(stage, work)
-        first = total - wanted
         places = _places(plan.nodes)
         for start, stop in _blocks(plan.stages[-1], first, total, width):
             block = _Block(source, plan.stages[-1], start, stop)
@@ -81,7 +114,6 @@ def evaluate(
                 for index in places[node]:
                     out[index, start - first : stop - first] = values
             work.advance(stop - start)
-    return out
 
 
 def _blocks(stage: Stage, first: int, total: int, width: int) -> list[tuple[int, int]]:
@@ -118,8 +150,6 @@ class _Source:
         self.dialect: Dialect = plan.dialect
         self.total, self.width = panel.shape
         self.stored: dict[Node, Cells] = {}
-        for name in plan.fields:
-            panel[name]  # a missing field is one clear error, at once
         step = panel.timeframe.delta.astype(np.int64)
         listed = panel.listed.astype(np.int64)
         start = panel.time[0].astype(np.int64) if self.total else np.int64(0)
