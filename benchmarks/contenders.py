@@ -141,7 +141,10 @@ def kunquant(of: Panel, folder: Path | None, dtype: str) -> Work | None:
         return None
     sys.path.insert(0, str(folder))
     try:
-        jit, driver = importlib.import_module("KunQuant.jit.cfake"), importlib.import_module("KunQuant.Driver")
+        jit, driver = (
+            importlib.import_module("KunQuant.jit.cfake"),
+            importlib.import_module("KunQuant.Driver"),
+        )
         ops, stage = importlib.import_module("KunQuant.Op"), importlib.import_module("KunQuant.Stage")
         alpha = importlib.import_module("KunQuant.predefined.Alpha158")
         runner = importlib.import_module("KunQuant.runner.KunRunner")
@@ -151,7 +154,9 @@ def kunquant(of: Panel, folder: Path | None, dtype: str) -> Work | None:
         sys.path.pop(0)
     builder = ops.Builder()
     with builder:
-        data = alpha.AllData(**{n: ops.Input(n) for n in ("open", "close", "high", "low", "volume", "amount")})
+        data = alpha.AllData(
+            **{n: ops.Input(n) for n in ("open", "close", "high", "low", "volume", "amount")}
+        )
         price = [("OPEN", data.open), ("HIGH", data.high), ("LOW", data.low), ("VWAP", data.vwap)]
         fields, names = data.build({"kbar": {}, "price": {"windows": [0], "feature": price}, "rolling": {}})
         for name, field in zip(names, fields, strict=True):

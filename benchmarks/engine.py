@@ -29,7 +29,6 @@ from pathlib import Path
 from statistics import median
 
 import contenders
-import numpy as np
 
 from bascule import engine, factors
 from bascule.core import Panel
@@ -108,7 +107,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, object]:
     for turn in range(arguments.repeats):
         for task, work in tasks.items():
             # the slow ones have no need of many turns
-            if turn and min(clock.wall[task]) > 20 or turn > 2 and min(clock.wall[task]) > 3:
+            if (turn and min(clock.wall[task]) > 20) or (turn > 2 and min(clock.wall[task]) > 3):
                 continue
             clock.turn(task, work)
     scale = {"qlib": width / min(width, arguments.qlib_instruments)}
@@ -167,7 +166,9 @@ def main() -> None:
     print(machine())
     names = ("numpy", "polars", "pyqlib")
     print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in names if contenders.have(name)))
-    reports = [measure(n, arguments) for n in (["A", "B"] if arguments.panel == "both" else [arguments.panel])]
+    reports = [
+        measure(n, arguments) for n in (["A", "B"] if arguments.panel == "both" else [arguments.panel])
+    ]
     for report in reports:
         print(f"\n{report['instruments']} instruments x {report['rows']} rows, Alpha158")
         print(f"{'':20} {'CPU s':>9} {'wall s':>9} {'x bascule':>10} {'x floor':>8}")
