@@ -125,7 +125,8 @@ def test_a_dry_run_enters_what_the_signals_say(tmp_path: Path) -> None:
             command += ["--userdir", str(space.folder), "--strategy", space.strategy]
             process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
             try:
-                wait_for(lambda: len(trades()) >= 2, 120, process, log)
+                # how many pairs stand above the threshold is a matter of the hour; the best one always does
+                wait_for(lambda: len(trades()) >= 1, 120, process, log)
             finally:
                 process.send_signal(signals.SIGINT)
                 process.wait(30)

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from bascule import __version__
+from bascule.app.datacli import data_app
 from bascule.app.factorcli import factor_app
 from bascule.core import BasculeError, ConfigError
 
@@ -26,7 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Look at market data.", no_args_is_help=True)
 bundle_app = typer.Typer(help="Look at signal bundles.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(factor_app, name="factor")
@@ -95,30 +95,6 @@ def schema() -> None:
     from bascule.app.config import schema as run_schema
 
     console.print_json(json.dumps(run_schema()))
-
-
-@data_app.command("check")
-def data_check(
-    config: ConfigFile,
-    set_: Overrides = None,
-    json_: Annotated[Path | None, typer.Option("--json", help="write the findings to this file")] = None,
-) -> None:
-    """Health of a run's market data; exit code 3 if there are errors."""
-    from bascule.app.config import load
-    from bascule.app.console import bar
-    from bascule.app.sources import health_table, read_source
-    from bascule.core import files
-    from bascule.data import health
-
-    loaded = load(config, set_ or ())
-    frame = read_source(loaded)
-    with bar(console, "Health checks") as progress:
-        report = health.check(frame, loaded.bar, loaded.data.health, progress)
-    console.print(health_table(report))
-    if json_ is not None:
-        files.write_json(json_, report.to_dict())
-    if report.errors:
-        raise typer.Exit(3)
 
 
 @bundle_app.command("show")

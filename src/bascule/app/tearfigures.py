@@ -106,6 +106,7 @@ def _heat(
         colorscale=_DIVERGING,
         text=text,
         texttemplate="%{text}" if text else None,
+        textfont={"size": 11},
         showscale=text is None,
         hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>",
         xgap=2,
@@ -204,8 +205,8 @@ def correlations(names: Sequence[str], matrix: Any, groups: Sequence[int]) -> An
     size = max(340, min(1100, 60 + 14 * len(names)))
     figure = _figure(height=size, hovermode="closest")
     figure.add_trace(_heat(np.asarray(matrix)[np.ix_(order, order)], ordered, ordered, None, 1.0))
-    figure.update_yaxes(autorange="reversed", showgrid=False)
-    figure.update_xaxes(showgrid=False)
+    figure.update_yaxes(autorange="reversed", showgrid=False, dtick=1, tickfont={"size": 9})
+    figure.update_xaxes(showgrid=False, dtick=1, tickfont={"size": 9})
     return figure
 
 
