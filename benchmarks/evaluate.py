@@ -1,24 +1,29 @@
 """Full evaluation of many factors, beside alphalens-reloaded's functions for the same tables.
 
-    python benchmarks/evaluate.py [--factors 158] [--rows 39000] [--instruments 64] [--theirs 1]
+    python benchmarks/evaluate.py [--factors 158] [--rows 39000] [--instruments 64] [--theirs 12]
 
 1. Random factors on a random panel with gaps; 5 horizons, 5 quantiles.
 2. Ours: `evaluate.table` (IC, rank IC, their IRs, Newey-West t, turnover), quantile returns of each horizon
-   and the decay curve, for all factors.
-3. Theirs, for ``--theirs`` factors: ``get_clean_factor_and_forward_returns``, ``mean_return_by_quantile``,
-   ``factor_information_coefficient``, ``quantile_turnover``, ``factor_rank_autocorrelation``. Put
-   alphalens-reloaded on PYTHONPATH; without it only ours is timed.
+   and the decay curve, for all factors, 20 at a time.
+3. Theirs, for ``--theirs`` factors spread among them: ``get_clean_factor_and_forward_returns``,
+   ``mean_return_by_quantile``, ``factor_information_coefficient``, ``quantile_turnover``,
+   ``factor_rank_autocorrelation``. alphalens-reloaded is no dependency: put it into a folder (``pip install
+   --no-deps --target FOLDER alphalens-reloaded``) and that folder on PYTHONPATH; without it only ours is timed.
 4. Where definitions agree (rank IC, quantile means, rank autocorrelation of a panel without gaps: alphalens
    fills prices over gaps) the largest difference is printed.
 
-Times are CPU seconds a factor; neither side uses more than one process.
+Both take turns in one process. Times are CPU seconds a factor (all threads), medians; the range stands beside
+them.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
+import importlib.metadata
+import resource
 import warnings
+from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -26,9 +31,11 @@ import pandas as pd
 
 from bascule import evaluate
 from bascule.core import Panel, Timeframe
+from engine import cpu_seconds, machine
 
 HORIZONS = (1, 4, 12, 24, 72)
 QUANTILES = 5
+CHUNK = 20  # factors at a time
 
 
 def market(rows: int, width: int, seed: int = 0, gaps: float = 0.001) -> Panel:
@@ -59,17 +66,17 @@ def factor(panel: Panel, seed: int) -> np.ndarray:
 
 def ours(values: np.ndarray, names: list[str], panel: Panel) -> dict[str, Any]:
     """Everything, for all factors ``[F, T, N]``."""
-    table = evaluate.table(values, names, panel, HORIZONS)
-    labels = {h: evaluate.forward_return(panel, h) for h in HORIZONS}
+    labels = evaluate.Labels(panel)
+    table = evaluate.table(values, names, panel, HORIZONS, labels=labels)
     members = panel.members
     quantiles = [
         {
-            h: evaluate.quantile_returns(v, labels[h], members, horizon=h, quantiles=QUANTILES)
+            h: evaluate.quantile_returns(v, labels.returns(h), members, horizon=h, quantiles=QUANTILES)
             for h in HORIZONS
         }
         for v in values
     ]
-    decays = [evaluate.decay(v, panel, HORIZONS) for v in values]
+    decays = [evaluate.decay(v, panel, HORIZONS, labels=labels) for v in values]
     return {"table": table, "quantiles": quantiles, "decay": decays}
 
 
@@ -92,11 +99,24 @@ def theirs(values: np.ndarray, panel: Panel) -> dict[str, Any]:
     }
 
 
-def timed(call: Any, *arguments: Any) -> tuple[Any, float]:
-    """Result and CPU seconds."""
-    began = time.process_time()
-    found = call(*arguments)
-    return found, time.process_time() - began
+def timed(call: Any, *arguments: Any) -> float:
+    """CPU seconds."""
+    began = cpu_seconds()
+    call(*arguments)
+    return cpu_seconds() - began
+
+
+def told(seconds: Sequence[float]) -> str:
+    return f"{median(seconds):9.3f} ({min(seconds):.3f} - {max(seconds):.3f}), {len(seconds)} turns"
+
+
+def have_alphalens() -> bool:
+    try:
+        import alphalens  # noqa: F401
+    except ImportError as error:
+        print(f"alphalens: not at hand ({error})")
+        return False
+    return True
 
 
 def main() -> None:
@@ -104,29 +124,37 @@ def main() -> None:
     given.add_argument("--factors", type=int, default=158)
     given.add_argument("--rows", type=int, default=39_000)
     given.add_argument("--instruments", type=int, default=64)
-    given.add_argument("--theirs", type=int, default=1, help="how many factors alphalens evaluates")
+    given.add_argument("--theirs", type=int, default=12, help="how many factors alphalens evaluates")
     options = given.parse_args()
+    print(machine())
+    names = ("numpy", "pandas", "scipy", "alphalens-reloaded")
+    there = have_alphalens()
+    print(", ".join(f"{n} {importlib.metadata.version(n)}" for n in names if there or n != names[-1]))
     panel = market(options.rows, options.instruments)
-    spent = 0.0
-    for start in range(0, options.factors, 20):
-        numbers = range(start, min(start + 20, options.factors))
+    parts = range(0, options.factors, CHUNK)
+    mine: list[float] = []
+    others: list[float] = []
+    total = 0.0
+    for turn, start in enumerate(parts):
+        numbers = range(start, min(start + CHUNK, options.factors))
         values = np.stack([factor(panel, n) for n in numbers])
-        _, seconds = timed(ours, values, [f"F{n}" for n in numbers], panel)
-        spent += seconds
-    each = spent / options.factors
+        spent = timed(ours, values, [f"F{n}" for n in numbers], panel)
+        total += spent
+        mine.append(spent / len(values))
+        due = options.theirs * (turn + 1) // len(parts) if there else 0
+        while len(others) < due:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                others.append(timed(theirs, values[len(others) % len(values)], panel))
+            print(f"  alphalens, factor {len(others)}: {others[-1]:.1f} s", flush=True)
     print(f"{options.factors} factors, {options.rows} x {options.instruments}, horizons {HORIZONS}")
-    print(f"bascule:   {spent:8.1f} CPU s, {each:.3f} a factor")
-    try:
-        import alphalens  # noqa: F401
-    except ImportError as error:
-        print(f"alphalens: not at hand ({error})")
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        results = [timed(theirs, factor(panel, n), panel) for n in range(options.theirs)]
-    alone = float(np.mean([seconds for _, seconds in results]))
-    print(f"alphalens: {alone:8.1f} CPU s a factor ({options.theirs} measured); ratio {alone / each:.0f}")
-    agreement()
+    print(f"bascule:   CPU s a factor {told(mine)} of {CHUNK}; {total:.1f} in all")
+    if others:
+        print(f"alphalens: CPU s a factor {told(others)} of one")
+        print(f"ratio of the medians: {median(others) / median(mine):.0f}")
+        agreement()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"peak memory of the process, all of the above: {peak:.1f} GiB")
 
 
 def agreement(rows: int = 1_500, width: int = 60) -> None:

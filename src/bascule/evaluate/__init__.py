@@ -18,7 +18,7 @@ from bascule.evaluate.bootstrap import Interval, mean_interval, resampled_means
 from bascule.evaluate.capacity import capacity
 from bascule.evaluate.decay import Decay, decay
 from bascule.evaluate.ic import ICSummary, ic_series, newey_west_lags, newey_west_t, summarise
-from bascule.evaluate.labels import forward_return, shuffle
+from bascule.evaluate.labels import Labels, forward_return, shuffle
 from bascule.evaluate.leakage import (
     Suspicion,
     SuspicionSettings,
@@ -57,6 +57,7 @@ __all__ = [
     "Discoveries",
     "ICSummary",
     "Interval",
+    "Labels",
     "Ledger",
     "Measured",
     "Overfitting",

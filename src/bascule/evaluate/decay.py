@@ -22,7 +22,7 @@ import numpy as np
 from bascule.core import ConfigError, Panel
 from bascule.evaluate.bootstrap import block_length, resampled_means
 from bascule.evaluate.ic import ICSummary, summarise
-from bascule.evaluate.labels import forward_return
+from bascule.evaluate.labels import Labels
 from bascule.evaluate.rows import MIN_BREADTH, Cells, CrossSection, Float64Array
 
 MIN_R2 = 0.8
@@ -71,6 +71,7 @@ def decay(
     reps: int = 0,
     level: float = 0.95,
     seed: int = 0,
+    labels: Labels | None = None,
 ) -> Decay:
     """IC of one factor ``[T, N]`` by horizon, over the panel's members.
 
@@ -83,16 +84,17 @@ def decay(
         reps: bootstrap samples for the half-life's interval; 0 = no interval.
         level: confidence of that interval.
         seed: of the samples.
+        labels: of this panel; pass them when many factors are measured.
     """
     if not horizons or list(horizons) != sorted(set(horizons)) or horizons[0] < 1:
         raise ConfigError(
             f"horizons {list(horizons)}", where="decay", remedy="give ascending horizons of at least 1 bar"
         )
     values = CrossSection.of(factor, panel.members, rank=rank)
+    known = labels or Labels(panel)
 
     def measure(length: int, delay: int) -> Float64Array:
-        label = forward_return(panel, length, delay=delay)
-        return values.correlate(CrossSection.of(label, panel.members, rank=rank), min_breadth)
+        return values.correlate(known.section(length, delay=delay, rank=rank), min_breadth)
 
     starts = (0, *horizons[:-1])
     lengths = [h - start for start, h in zip(starts, horizons, strict=True)]
@@ -106,10 +108,10 @@ def decay(
     half_life, r2, reason = half_life_of(begin, end, means, marginal[0].t, errors)
     low = high = math.nan
     if reps and not reason:
-        known = series[np.isfinite(series).any(axis=1)]
-        first = known[np.isfinite(known[:, 0]), 0]
+        there = series[np.isfinite(series).any(axis=1)]
+        first = there[np.isfinite(there[:, 0]), 0]
         block = max(block_length(first), float(max(lengths)))
-        drawn = resampled_means(known, block=min(block, len(known) / 3.0), reps=reps, seed=seed)
+        drawn = resampled_means(there, block=min(block, len(there) / 3.0), reps=reps, seed=seed)
         low, high = _interval(begin, end, drawn, errors, np.sign(means[0]), level)
     return Decay(
         tuple(horizons),

@@ -1,4 +1,7 @@
-"""Labels: what a factor is asked to foresee, and the control in which nothing can be foreseen."""
+"""Labels: what a factor is asked to foresee, and the control in which nothing can be foreseen.
+
+`forward_return` makes one; `Labels` keeps those of a panel, ready for correlating, for however many factors.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import numpy as np
 
 from bascule.core import ConfigError, Panel
 from bascule.core.panel import FloatArray
-from bascule.evaluate.rows import Cells
+from bascule.evaluate.rows import Cells, CrossSection
 
 
 def forward_return(panel: Panel, horizon: int, *, delay: int = 0) -> FloatArray:
@@ -37,6 +40,34 @@ def forward_return(panel: Panel, horizon: int, *, delay: int = 0) -> FloatArray:
         earned[~np.isfinite(earned)] = np.nan
         result[:rows] = earned
     return result
+
+
+class Labels:
+    """Forward returns of one panel, each computed, centred and ranked once.
+
+    Args:
+        panel: gives opens and members.
+    """
+
+    def __init__(self, panel: Panel) -> None:
+        self.panel = panel
+        self._returns: dict[tuple[int, int], FloatArray] = {}
+        self._sections: dict[tuple[int, int, bool], CrossSection] = {}
+
+    def returns(self, horizon: int, *, delay: int = 0) -> FloatArray:
+        """`forward_return` ``[T, N]``."""
+        key = (horizon, delay)
+        if key not in self._returns:
+            self._returns[key] = forward_return(self.panel, horizon, delay=delay)
+        return self._returns[key]
+
+    def section(self, horizon: int, *, delay: int = 0, rank: bool) -> CrossSection:
+        """The same over the members, centred, or ranked and centred."""
+        key = (horizon, delay, rank)
+        if key not in self._sections:
+            label = self.returns(horizon, delay=delay)
+            self._sections[key] = CrossSection.of(label, self.panel.members, rank=rank)
+        return self._sections[key]
 
 
 def shuffle(label: Cells, seed: int) -> Cells:

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from bascule.core import ConfigError, DataError, Panel, Progress, silent
 from bascule.core.panel import BoolArray, FloatArray
 from bascule.evaluate.ic import summarise
-from bascule.evaluate.labels import forward_return
+from bascule.evaluate.labels import Labels
 from bascule.evaluate.rows import MIN_BREADTH, Cells, CrossSection, Float64Array
 
 if TYPE_CHECKING:
@@ -46,6 +45,7 @@ def table(
     progress: Progress = silent,
     *,
     min_breadth: int = MIN_BREADTH,
+    labels: Labels | None = None,
 ) -> pd.DataFrame:
     """IC statistics of every factor at every horizon.
 
@@ -56,6 +56,7 @@ def table(
         horizons: label lengths in bars.
         progress: told after every factor.
         min_breadth: fewest instruments in a row that gives an IC.
+        labels: of this panel, where more is measured with them.
 
     Returns:
         One row per (factor, horizon) with `COLUMNS`: mean IC and rank IC, their IRs and Newey-West ts, hit
@@ -73,47 +74,29 @@ def table(
             where="evaluate.table",
             remedy="pass values [factor, time, instrument] of this panel and one name per factor",
         )
-    members = panel.members
-    labels = [_Label.of(panel, members, h) for h in horizons]
+    known = labels or Labels(panel)
     records: list[tuple[float, ...]] = []
     for done, factor in enumerate(values):
-        records += _evaluate(factor, members, labels, min_breadth)
+        records += _evaluate(factor, known, horizons, min_breadth)
         progress(done + 1, len(values), names[done])
     index = pd.MultiIndex.from_product([list(names), list(horizons)], names=["factor", "horizon"])
     return pd.DataFrame.from_records(records, index=index, columns=COLUMNS).astype({"n": np.int64})
 
 
-@dataclass(frozen=True)
-class _Label:
-    horizon: int
-    plain: CrossSection
-    ranked: CrossSection
-
-    @classmethod
-    def of(cls, panel: Panel, members: BoolArray, horizon: int) -> _Label:
-        label = forward_return(panel, horizon)
-        return cls(
-            horizon,
-            CrossSection.of(label, members, rank=False),
-            CrossSection.of(label, members, rank=True),
-        )
-
-
 def _evaluate(
-    factor: FloatArray, members: BoolArray, labels: Sequence[_Label], min_breadth: int
+    factor: FloatArray, labels: Labels, horizons: Sequence[int], min_breadth: int
 ) -> list[tuple[float, ...]]:
+    members = labels.panel.members
     plain = CrossSection.of(factor, members, rank=False)
     ranked = CrossSection.of(factor, members, rank=True)
     coverage = float(plain.counted.sum() / max(1, members.sum()))
     one_bar = _mean(1.0 - rank_autocorrelation(ranked, 1, min_breadth))
     records: list[tuple[float, ...]] = []
-    for label in labels:
-        ic = summarise(plain.correlate(label.plain, min_breadth), label.horizon)
-        rank = summarise(ranked.correlate(label.ranked, min_breadth), label.horizon)
+    for horizon in horizons:
+        ic = summarise(plain.correlate(labels.section(horizon, rank=False), min_breadth), horizon)
+        rank = summarise(ranked.correlate(labels.section(horizon, rank=True), min_breadth), horizon)
         over_horizon = (
-            one_bar
-            if label.horizon == 1
-            else _mean(1.0 - rank_autocorrelation(ranked, label.horizon, min_breadth))
+            one_bar if horizon == 1 else _mean(1.0 - rank_autocorrelation(ranked, horizon, min_breadth))
         )
         records.append(
             (
