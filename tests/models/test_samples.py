@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bascule.core import DataError
-from bascule.models.samples import choose_rows, gather, standardise, target
+from bascule.models.samples import choose_rows, gather, rows_of, standardise, target
 from tests.markets import random_panel
 
 
@@ -57,7 +57,7 @@ def test_a_targets_row_depends_on_that_row_alone() -> None:
 def test_the_automatic_stride_bounds_the_samples_and_keeps_every_hour() -> None:
     panel = random_panel(0, 2000, 10)
     window = (panel.time[100], panel.time[1900])
-    rows, stride = choose_rows(panel, panel.members, window, None, 5000)
+    rows, stride = choose_rows(panel, panel.members, rows_of(panel, window), None, 5000)
     assert gcd(stride, 24) == 1
     assert stride == 5
     assert len(rows) * 10 <= 5000
@@ -68,9 +68,9 @@ def test_the_automatic_stride_bounds_the_samples_and_keeps_every_hour() -> None:
 
 def test_strides_lie_on_an_absolute_grid() -> None:
     panel = random_panel(0, 300, 4)
-    rows, _ = choose_rows(panel, panel.members, (panel.time[0], panel.time[299]), 7, 1)
+    rows, _ = choose_rows(panel, panel.members, np.arange(299), 7, 1)
     later = panel.rows(50, None)
-    shifted, _ = choose_rows(later, later.members, (panel.time[0], panel.time[299]), 7, 1)
+    shifted, _ = choose_rows(later, later.members, np.arange(249), 7, 1)
     assert np.array_equal(rows[rows >= 50], shifted + 50)
 
 

@@ -19,7 +19,6 @@ from bascule.models import (
     WalkForwardSettings,
     folds,
     importance,
-    kind,
     load,
     train_walk_forward,
 )
@@ -128,8 +127,8 @@ def test_the_real_qlib_model_predicts_the_same_bits(case: Case, trained: Predict
 
     fold = folds(case.panel.time, WALK, HORIZON)[0]
     meta = json.loads((trained.folder / fold.id / "meta.json").read_text())
-    model = kind("LGBModel").build(meta["params"], 7, 2)
-    assert isinstance(model, LGBModel)
+    fixed = {"seed": 7, "deterministic": True, "force_row_wise": True, "num_threads": 2}
+    model = LGBModel(**meta["params"], **fixed)
 
     aim = target(case.label, case.panel.members, "rank")
     segments = {}
@@ -205,25 +204,36 @@ def test_appended_rows_change_no_earlier_prediction(case: Case, tmp_path: Path) 
     assert report.ok, report.mismatches
 
 
-def test_the_truncation_audit_catches_a_model_trained_on_its_test_rows(case: Case, tmp_path: Path) -> None:
+def test_a_fold_whose_labels_reach_into_later_windows_is_refused(case: Case, tmp_path: Path) -> None:
     honest = folds(case.panel.time, WALK, HORIZON)[0]
+    bar = case.panel.timeframe.delta
+    leaky = (
+        replace(honest, train=(honest.train[0], case.panel.time[-1])),
+        replace(honest, train=(honest.train[0], honest.valid[0] - bar)),
+        replace(honest, valid=(honest.valid[0], honest.test[0])),
+    )
+    for fold in leaky:
+        with pytest.raises(ConfigError, match="end after the"):
+            case.train(tmp_path / "models", found=[fold])
+    assert not (tmp_path / "models").exists()
 
-    def cheat(panel: Panel) -> np.ndarray:
-        rows = panel.shape[0]
-        leaky = replace(honest, train=(honest.train[0], panel.time[-1]))
-        label = forward_return(panel, HORIZON)
-        got = case.train(
-            tmp_path / str(rows), values=case.values[:, :rows], label=label, panel=panel, found=[leaky]
-        )
-        return got.values
 
-    assert not truncation(cheat, case.panel, [650]).ok
+def test_a_label_longer_than_the_purge_is_refused(case: Case, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="reach 9 bars ahead, the fold is purged for 2"):
+        case.train(tmp_path / "models", label=forward_return(case.panel, 9))
+    longer = SETTINGS.model_copy(update={"horizons": (1, 6)})
+    with pytest.raises(ConfigError, match="reach 6 bars ahead"):
+        case.train(tmp_path / "models", settings=longer)
+    purged = folds(case.panel.time, WALK, longer.reach(HORIZON))
+    assert purged[0].horizon == 6
+    got = case.train(tmp_path / "models", settings=longer, found=purged)
+    assert summarise(ic_series(got.values, case.label, case.panel.members, rank=True), HORIZON).t > 4
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import bascule.models.train as train
+import bascule.models.task as train
 from tests.models.test_train import make_case
 
 save = train.checksum

@@ -5,23 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bascule.core import BundleError, DataError
+from bascule.core import BundleError, ConfigError, DataError
 from bascule.core.files import checksum
 from bascule.core.panel import FloatArray
-from bascule.models.registry import Predict, kind
+from bascule.models.kind import Float64Array, Kind, Predict
+from bascule.models.registry import kind, require
 from bascule.models.samples import standardise
 
 if TYPE_CHECKING:
     import pandas as pd
 
 META = "meta.json"
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +35,16 @@ class Predictor:
         names: its features, in order ``[F]``.
         test: half-open test window; the model is in charge from its start on.
         meta: everything else that ``meta.json`` says.
+        kind: its kind.
+        file: the model's file.
     """
 
     model_id: str
     names: tuple[str, ...]
     test: tuple[np.datetime64, np.datetime64]
     meta: Mapping[str, Any]
+    kind: Kind
+    file: Path
     _predict: Predict
 
     @property
@@ -65,11 +71,32 @@ class Predictor:
         known = ~np.isnan(features).all(axis=1)
         if not known.any():
             return result
-        chosen = np.asarray(features[known], np.float32)
-        if self.compares:
-            chosen = standardise(chosen, np.zeros(0) if time is None else np.asarray(time)[known])
-        result[known] = self._predict(chosen)
+        at = None if time is None else np.asarray(time)[known]
+        chosen = self.prepared(np.asarray(features[known], np.float32), at)
+        result[known] = answer(self.kind, self._predict, chosen, at)
         return result
+
+    def prepared(self, features: FloatArray, time: NDArray[Any] | None) -> FloatArray:
+        """What the model itself reads ``[n, F]``: compared within each time if `compares`."""
+        return standardise(features, np.zeros(0) if time is None else time) if self.compares else features
+
+
+def answer(chosen: Kind, predict: Predict, features: FloatArray, time: NDArray[Any] | None) -> Float64Array:
+    """Predictions ``[n]``; a relational model is asked time by time.
+
+    Raises:
+        DataError: it is relational and there are no times.
+    """
+    if not chosen.relational or not len(features):
+        return predict(features)
+    if time is None or len(time) != len(features):
+        raise DataError(
+            f"{0 if time is None else len(time)} times for {len(features)} samples",
+            where=chosen.name,
+            remedy="this model sees all instruments of a time at once: pass the time of every sample",
+        )
+    edges = np.flatnonzero(np.concatenate([[True], time[1:] != time[:-1], [True]]))
+    return np.concatenate([predict(features[first:last]) for first, last in pairwise(edges)])
 
 
 def load(path: Path) -> Predictor:
@@ -85,9 +112,10 @@ def load(path: Path) -> Predictor:
             "the model file is missing or changed", where=str(file), remedy="restore it or train again"
         )
     start, end = (np.datetime64(text, "ns") for text in meta["windows"]["test"])
-    return Predictor(
-        meta["model_id"], tuple(meta["names"]), (start, end), meta, kind(meta["kind"]).load(file)
-    )
+    chosen = kind(meta["kind"])
+    require(chosen)
+    names = tuple(meta["names"])
+    return Predictor(meta["model_id"], names, (start, end), meta, chosen, file, chosen.load(file))
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -114,11 +142,21 @@ def importance(folder: Path, folds: Sequence[str] | None = None) -> pd.DataFrame
     Args:
         folder: where `train_walk_forward` put its fold folders.
         folds: fold ids; default all.
+
+    Raises:
+        ConfigError: a model without an importance of its own.
     """
     import pandas as pd
 
     found = sorted(p.parent.name for p in folder.glob(f"*/{META}")) if folds is None else list(folds)
     metas = {name: read_meta(folder / name) for name in found}
+    without = [name for name, meta in metas.items() if meta["importance"] is None]
+    if without:
+        raise ConfigError(
+            f"{metas[without[0]]['kind']} has no importance of its own",
+            where=str(folder / without[0]),
+            remedy="measure it by permutation: models.permutation_importance",
+        )
     columns = {name: pd.Series(meta["importance"], meta["names"]) for name, meta in metas.items()}
     table = pd.DataFrame(columns)
     return table.loc[table.mean(axis=1).sort_values(ascending=False, kind="stable").index]

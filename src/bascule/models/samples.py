@@ -23,7 +23,7 @@ from bascule.evaluate import MIN_BREADTH, percentiles
 from bascule.evaluate.rows import Float64Array, IntArray
 from bascule.models.folds import Window
 
-LabelKind = Literal["rank", "zscore", "raw"]
+LabelKind = Literal["rank", "gauss", "zscore", "raw"]
 FeatureKind = Literal["raw", "rank"]
 _UNIT = float(np.sqrt(12.0))
 
@@ -57,12 +57,17 @@ def target(label: FloatArray, members: BoolArray, kind: LabelKind) -> FloatArray
     """What a model learns, float32 ``[T, N]``; NaN outside members and in rows of fewer than 5 labels.
 
     ``rank``: percentile within the row, centred and scaled to unit variance (qlib's CSRankNorm);
+    ``gauss``: the normal quantile of that percentile;
     ``zscore``: deviation from the row's mean in units of its deviation, cut at ±3; ``raw``: the label.
     """
     used = members & np.isfinite(label)
     used &= used.sum(axis=1)[:, None] >= MIN_BREADTH
     if kind == "rank":
         return ((percentiles(label, used) - 0.5) * _UNIT).astype(np.float32)
+    if kind == "gauss":
+        from scipy.special import ndtri
+
+        return np.asarray(ndtri(percentiles(label, used)), np.float32)
     values = np.where(used, label, np.nan).astype(np.float64)
     if kind == "zscore":
         count = np.maximum(used.sum(axis=1), 1)[:, None]
@@ -72,27 +77,32 @@ def target(label: FloatArray, members: BoolArray, kind: LabelKind) -> FloatArray
     return values.astype(np.float32)
 
 
+def rows_of(panel: Panel, window: Window) -> IntArray:
+    """Row numbers of a half-open time range."""
+    first, last = np.searchsorted(panel.time, np.array(window))
+    return np.arange(first, last)
+
+
 def choose_rows(
-    panel: Panel, used: BoolArray, window: Window, stride: int | None, max_samples: int
+    panel: Panel, used: BoolArray, rows: IntArray, stride: int | None, max_samples: int
 ) -> tuple[IntArray, int]:
-    """Rows of ``window`` on the stride's absolute time grid, and the stride.
+    """Those of ``rows`` that lie on the stride's absolute time grid, and the stride.
 
     Args:
         panel: gives the axis.
         used: cells that can be samples ``[T, N]``.
-        window: half-open time range.
+        rows: row numbers, ascending.
         stride: keep every stride-th row; None: the smallest that leaves about ``max_samples`` samples and has
             no common divisor with the bars of a day.
         max_samples: see ``stride``.
     """
-    first, last = np.searchsorted(panel.time, np.array(window))
     bars_a_day = panel.timeframe.bars_a_day
     if stride is None:
-        stride = max(1, -(-int(used[first:last].sum()) // max_samples))
+        stride = max(1, -(-int(used[rows].sum()) // max_samples))
         while gcd(stride, bars_a_day) != 1:
             stride += 1
-    tick = panel.time[first:last].astype(np.int64) // panel.timeframe.delta.astype(np.int64)
-    return np.flatnonzero(tick % stride == 0) + first, stride
+    tick = panel.time[rows].astype(np.int64) // panel.timeframe.delta.astype(np.int64)
+    return rows[tick % stride == 0], stride
 
 
 def gather(values: FloatArray, rows: IntArray, used: BoolArray, aim: FloatArray | None = None) -> Samples:

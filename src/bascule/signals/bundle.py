@@ -54,7 +54,7 @@ FACTORS = "factors.yaml"
 REPORT = "report.html"
 CURRENT = "current"
 # forms that are read as data; pickles and the like could run code
-_MODEL_FORMS = frozenset({".txt", ".json", ".yaml", ".ubj", ".cbm"})
+_MODEL_FORMS = frozenset({".txt", ".json", ".yaml", ".ubj", ".cbm", ".safetensors"})
 
 
 @dataclass(frozen=True, eq=False)
