@@ -5,6 +5,7 @@
    factors.
 3. `crosssection.py`, `covariance.py`, `specific.py`, `model.py`: the cross-sectional model; `rolling.py`:
    betas over time; `batched.py` inverts for both; `diagnostics.py`: whether they are right.
+
 Heavy libraries are imported by the functions that need them (`extra.py`).
 """
 

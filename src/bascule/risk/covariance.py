@@ -29,18 +29,18 @@ _SLIVER = 1e-10  # smallest eigenvalue, relative to the largest
 class CovarianceSettings(Settings):
     """Memory of the forecasts, in days."""
 
-    volatility_days: float = Field(14.0, gt=0, description="half-life of variances")
-    correlation_days: float = Field(60.0, gt=0, description="half-life of correlations")
-    lags: int = Field(3, ge=0, le=100, description="Newey-West lags, in candles")
+    volatility_days: float = Field(default=14.0, gt=0, description="half-life of variances")
+    correlation_days: float = Field(default=60.0, gt=0, description="half-life of correlations")
+    lags: int = Field(default=3, ge=0, le=100, description="Newey-West lags, in candles")
     regime_days: float | None = Field(
-        7.0, gt=0, description="half-life of the volatility regime adjustment; none = no adjustment"
+        default=7.0, gt=0, description="half-life of the volatility regime adjustment; none = no adjustment"
     )
     regime_limit: float = Field(
-        4.0,
+        default=4.0,
         gt=1,
         description="cross-sectional variance ratios above this (and below its inverse) count as it",
     )
-    min_days: float = Field(5.0, gt=0, description="returns needed for a forecast")
+    min_days: float = Field(default=5.0, gt=0, description="returns needed for a forecast")
 
 
 def decay(timeframe: Timeframe, days: float) -> float:

@@ -37,18 +37,20 @@ class ExposureSettings(Settings):
     """Which risk factors, and how their values become exposures."""
 
     factors: tuple[str, ...] | None = Field(
-        None, description="names of the catalogue, default all that the panel's fields can give"
+        default=None, description="names of the catalogue, default all that the panel's fields can give"
     )
-    extra: tuple[StyleText, ...] = Field((), description="own factors, after those of the catalogue")
-    winsor: float = Field(3.0, gt=0, le=20, description="scores are pulled in to ± this")
+    extra: tuple[StyleText, ...] = Field(default=(), description="own factors, after those of the catalogue")
+    winsor: float = Field(default=3.0, gt=0, le=20, description="scores are pulled in to ± this")
     weighting: Literal["root_volume", "volume", "equal"] = Field(
-        "root_volume",
+        default="root_volume",
         description="weights of means and regressions: value traded in 30 days, its root, or none",
     )
-    weight_days: float = Field(30.0, gt=0, description="window of the value traded")
-    min_coverage: float = Field(0.5, gt=0, le=1, description="share of members that must have a value")
-    min_breadth: int = Field(8, ge=3, description="fewest members with a value")
-    min_age_days: float = Field(7.0, ge=0, description="younger instruments have no exposures")
+    weight_days: float = Field(default=30.0, gt=0, description="window of the value traded")
+    min_coverage: float = Field(
+        default=0.5, gt=0, le=1, description="share of members that must have a value"
+    )
+    min_breadth: int = Field(default=8, ge=3, description="fewest members with a value")
+    min_age_days: float = Field(default=7.0, ge=0, description="younger instruments have no exposures")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +78,8 @@ class Exposures:
     @property
     def counted(self) -> BoolArray:
         """Members with exposures ``[T, N]``."""
-        return np.isfinite(self.values[0])
+        found: BoolArray = np.isfinite(self.values[0])
+        return found
 
     def coverage(self) -> dict[str, float]:
         """Share of member cells in which each factor is known."""
@@ -177,6 +180,6 @@ def _block(
             score = take_out(score, [scores[p] for p in above], weights)
         score = standardise(score, weights)
         scores.append(score)
-        some = np.isfinite(score).any(axis=1)
+        some: BoolArray = np.asarray(np.isfinite(score).any(axis=1))
         filled = np.where(np.isfinite(score), score, 0.0)
         values[k] = np.where(counted & some[:, None], filled, np.nan)

@@ -42,7 +42,7 @@ class LiquidationSettings(Settings):
     """Assumptions on who holds the open interest."""
 
     tiers: tuple[Tier, ...] = Field(
-        (
+        default=(
             Tier(leverage=3, share=0.3, maintenance=0.02),
             Tier(leverage=5, share=0.25, maintenance=0.015),
             Tier(leverage=10, share=0.25, maintenance=0.01),
@@ -52,8 +52,8 @@ class LiquidationSettings(Settings):
         min_length=1,
         description="leverages, their shares of new positions, maintenance margin rates",
     )
-    days: int = Field(30, ge=1, le=365, description="entries older than this are forgotten")
-    near: float = Field(0.1, gt=0, lt=1, description="relative move that counts as near")
+    days: int = Field(default=30, ge=1, le=365, description="entries older than this are forgotten")
+    near: float = Field(default=0.1, gt=0, lt=1, description="relative move that counts as near")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

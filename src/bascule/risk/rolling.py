@@ -98,10 +98,10 @@ def rolling_betas(
     )
     if not len(ends):
         return found
-    there = np.isfinite(factors).all(axis=1)
+    there: BoolArray = np.asarray(np.isfinite(factors).all(axis=1))
     design = np.column_stack([np.ones(rows), factors])
     design[~there] = 0.0
-    known = np.isfinite(returns) & there[:, None]
+    known: BoolArray = np.isfinite(returns) & there[:, None]
     whole = (known == there[:, None]).all(axis=0)
     sums = _Sums(ends, window, every)
     least = max(k + 2.0, min_share * window)

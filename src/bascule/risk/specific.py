@@ -22,13 +22,19 @@ from bascule.risk.covariance import decay, regime, smooth
 class SpecificSettings(Settings):
     """Memory and shrinkage of specific risk."""
 
-    volatility_days: float = Field(14.0, gt=0, description="half-life of specific variances")
-    lags: int = Field(1, ge=0, le=20, description="Newey-West lags, in candles")
-    shrinkage: float = Field(0.1, ge=0, description="q: how strongly extreme ones are drawn to their group")
-    groups: int = Field(5, ge=1, le=50, description="groups of like weight")
-    min_days: float = Field(10.0, gt=0, description="own returns needed; fewer: the group's mean")
-    regime_days: float | None = Field(7.0, gt=0, description="half-life of the regime adjustment, none = no")
-    regime_limit: float = Field(4.0, gt=1, description="bound of one row's cross-sectional variance ratio")
+    volatility_days: float = Field(default=14.0, gt=0, description="half-life of specific variances")
+    lags: int = Field(default=1, ge=0, le=20, description="Newey-West lags, in candles")
+    shrinkage: float = Field(
+        default=0.1, ge=0, description="q: how strongly extreme ones are drawn to their group"
+    )
+    groups: int = Field(default=5, ge=1, le=50, description="groups of like weight")
+    min_days: float = Field(default=10.0, gt=0, description="own returns needed; fewer: the group's mean")
+    regime_days: float | None = Field(
+        default=7.0, gt=0, description="half-life of the regime adjustment, none = no"
+    )
+    regime_limit: float = Field(
+        default=4.0, gt=1, description="bound of one row's cross-sectional variance ratio"
+    )
 
 
 def specific_variances(
