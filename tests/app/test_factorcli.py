@@ -9,14 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bascule.app.candles import read
 from bascule.app.cli import main
-from bascule.app.factorcli import pick, read_panel
+from bascule.app.factorcli import pick
+from bascule.app.sources import synthetic
 from bascule.app.tearpage import page
 from bascule.app.tearsheet import measure
+from bascule.app.trials import Tries
 from bascule.core import ConfigError, DataError, ExpressionError
 from bascule.data.store import Store
-from bascule.evaluate import SheetSettings
+from bascule.evaluate import Ledger, SheetSettings
 from bascule.factors import library
+from tests.app.runs import write_run
 from tests.markets import random_panel
 
 
@@ -98,7 +102,9 @@ def test_a_comparison_finds_what_was_planted(
     assert "Marginal contribution" in out.read_text("utf-8")
 
 
-def test_a_store_is_read(tmp_path: Path, candles: Path) -> None:
+def test_a_store_is_read_and_is_a_venue(
+    tmp_path: Path, candles: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from bascule.core import Timeframe
     from bascule.data import readers
 
@@ -106,10 +112,34 @@ def test_a_store_is_read(tmp_path: Path, candles: Path) -> None:
     step = Timeframe.parse("1h")
     store.write(readers.read_long(candles), step)
     store.build_provider(step)
-    panel, source = read_panel(store.path, "1h", "2022-02-01", None)
-    assert source == "store store"
-    assert panel.shape == (24 * 69, 12)
-    assert str(panel.time[0]).startswith("2022-02-01")
+    held = read(store.path, "1h", "2022-02-01", None)
+    assert held.source == "store store"
+    assert held.synthetic is None
+    assert held.panel.shape == (24 * 69, 12)
+    assert str(held.panel.time[0]).startswith("2022-02-01")
+    out = tmp_path / "v.html"
+    command = ("factor", "report", "ROC5", "--data", candles, "--horizon", 4, "--out", out)
+    command = (*command, "--ledger", tmp_path / "t.sqlite", "--venue")
+    assert call(*command, f"elsewhere={store.path}") == 0
+    assert "By venue" in out.read_text("utf-8")
+    assert "elsewhere" in capsys.readouterr().out  # the terminal tells the venues too
+    for bad in ("elsewhere", f"hours={store.path}"):
+        assert call(*command, bad) == 1
+        assert "--venue" in capsys.readouterr().err
+
+
+def test_commands_and_runs_count_in_one_ledger(tmp_path: Path) -> None:
+    """A run's file names the market and the ledger that the run itself uses."""
+    from bascule.app.config import load
+
+    config = write_run(tmp_path)
+    held = read(config, "1h")
+    assert held.ledger == load(config).ledger_file
+    assert held.source == "synthetic market of small"
+    assert Tries.on(held.ledger, held.synthetic) == Tries.on(held.ledger, synthetic(load(config)))
+    out = ("--out", tmp_path / "o.html")
+    assert call("factor", "report", "ROC5", "--data", config, "--horizon", 4, *out) == 0
+    assert Ledger(held.ledger).count(Tries.on(held.ledger, held.synthetic).market).trials == 1
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ import pytest
 
 from bascule.core import ConfigError, DataError, Panel
 from bascule.evaluate import (
+    ICSummary,
     Measured,
+    Part,
     Sample,
     Targets,
     autocorrelation,
@@ -22,11 +24,13 @@ from bascule.evaluate import (
     hours,
     ic_series,
     judge,
+    judge_pool,
     liquidity_tiers,
     overall,
     pool,
     regimes,
     summarise,
+    tally,
     years,
 )
 from tests.markets import random_panel
@@ -170,7 +174,16 @@ def test_a_pool_is_better_than_its_parts_and_a_copy_adds_nothing() -> None:
     test = Sample.of(values[:, half:], panel.rows(half, None), 1)
     found = pool(fit, test)
     single = [summarise(test.ic(np.eye(4)[n]), 1).mean for n in range(4)]
-    assert found.outside.mean > max(np.abs(single)) * 1.2
+    assert found.outside.rank_ic.mean > max(np.abs(single)) * 1.2
+    assert found.outside.coverage == 1.0
+    # both ICs are those of the plain signal, by the usual functions
+    rows = np.arange(0, panel.shape[0] - half - 2, test.stride)
+    signal = np.tensordot(found.weights, test.factors, axes=1).astype(np.float32)
+    label = forward_return(panel.rows(half, None), 1)[rows]
+    for rank, part in ((False, found.outside.ic), (True, found.outside.rank_ic)):
+        assert part.mean == pytest.approx(np.nanmean(ic_series(signal, label, rank=rank)), abs=1e-5)
+    two = Sample.joined([Sample.of(values[n : n + 2, half:], panel.rows(half, None), 1) for n in (0, 2)])
+    np.testing.assert_array_equal(two.ic(found.weights), test.ic(found.weights))
     assert found.weights[2] < 0 < found.weights[0]
     gain = contributions(fit, test, ["a", "copy", "b", "noise"])
     assert gain["b"] > 0.03
@@ -185,7 +198,7 @@ def test_a_pool_is_better_than_its_parts_and_a_copy_adds_nothing() -> None:
 
 
 def test_verdicts() -> None:
-    good = Measured(ic=-0.06, rank_ic=-0.05, t=-4.0, half_life_days=6.0, pool_ic=0.09, sign=-1)
+    good = Measured(ic=-0.06, rank_ic=-0.05, t=-4.0, half_life_days=6.0, sign=-1)
     assert {line.colour for line in judge(good)} == {"green"}
     assert overall(judge(good)) == "green"
     # the sign turned: as bad as no signal
@@ -196,3 +209,15 @@ def test_verdicts() -> None:
     assert overall(mixed) == "red"
     assert overall(judge(Measured(math.nan, math.nan, math.nan))) == "unknown"
     assert judge(Measured(0.03, 0.0, 0.0), Targets(ic=0.02))[0].colour == "green"
+    counts = tally([judge(good), turned, mixed])
+    assert counts["|IC|"] == {"green": 1, "amber": 1, "red": 1, "unknown": 0}
+    assert counts["half-life (days)"] == {"green": 1, "amber": 0, "red": 1, "unknown": 1}
+
+
+@pytest.mark.parametrize(
+    ("ic", "colour"),
+    [(0.09, "green"), (0.05, "amber"), (0.03, "red"), (-0.09, "red"), (math.nan, "unknown")],
+)
+def test_a_pool_is_judged_by_its_plain_ic_in_its_own_direction(ic: float, colour: str) -> None:
+    plain, ranked = (ICSummary(mean, 0.1, 0.1, 3.0, 0.6, 100, 0) for mean in (ic, 0.2))
+    assert judge_pool(Part(plain, ranked, 1.0)).colour == colour

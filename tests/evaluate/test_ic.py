@@ -39,12 +39,18 @@ def test_ic_equals_scipy_row_by_row(rank: bool) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_ic_equals_qlibs() -> None:
+@pytest.mark.parametrize("decimals", [6, 0])
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_ic_equals_qlibs(decimals: int, missing: float) -> None:
+    """Whole panels, and such with cells missing on either side and with ties."""
     from qlib.contrib.eva.alpha import calc_ic
 
     random = np.random.default_rng(2)
-    factor = random.standard_normal((40, 20)).astype(np.float32)
-    label = (factor + 3 * random.standard_normal((40, 20))).astype(np.float32)
+    factor = random.standard_normal((40, 20)).round(decimals).astype(np.float32)
+    label = (factor + 3 * random.standard_normal((40, 20))).round(decimals).astype(np.float32)
+    for values in (factor, label):
+        values[random.random(values.shape) < missing] = np.nan
+    assert (decimals == 0) == bool((np.diff(np.sort(factor, axis=1), axis=1) == 0).any(axis=1).all())
     index = pd.MultiIndex.from_product(
         [pd.date_range("2021", periods=40, freq="h"), [f"C{n}" for n in range(20)]],
         names=["datetime", "instrument"],
@@ -52,8 +58,10 @@ def test_ic_equals_qlibs() -> None:
     ic, rank_ic = calc_ic(
         pd.Series(factor.ravel().astype(float), index), pd.Series(label.ravel().astype(float), index)
     )
-    assert ic_series(factor, label) == pytest.approx(ic.to_numpy(), abs=1e-12)
-    assert ic_series(factor, label, rank=True) == pytest.approx(rank_ic.to_numpy(), abs=1e-12)
+    assert len(ic) == 40
+    for rank, theirs in ((False, ic), (True, rank_ic)):
+        ours = ic_series(factor, label, rank=rank, min_breadth=2)
+        assert ours == pytest.approx(theirs.to_numpy(), abs=1e-12)
 
 
 @pytest.mark.parametrize(("n", "horizon"), [(60, 1), (400, 4), (1000, 24)])

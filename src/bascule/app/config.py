@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, field_validator, model_validator
 
+from bascule.app.trials import DEFAULT, RUNS
 from bascule.bridge.freqtrade.config import TradeSettings
 from bascule.core import ConfigError, Settings, moment
 from bascule.data.health import HealthSettings
@@ -112,6 +113,9 @@ class RunConfig(SignalSettings):
 
     name: str = Field(description="name of the run and of its folder", pattern=r"^[A-Za-z0-9][\w.-]{0,63}$")
     folder: Path | None = Field(default=None, description="where the run lives; default runs/<name>")
+    ledger: Path | None = Field(
+        default=None, description="where trials are counted; default trials.sqlite beside the run's folder"
+    )
     seed: int = Field(default=7, ge=0, description="seed of everything random")
     data: DataSettings = Field(default=DataSettings(), description="input and its checks")
     factors: tuple[str | dict[str, str], ...] = Field(
@@ -125,7 +129,12 @@ class RunConfig(SignalSettings):
     @property
     def home(self) -> Path:
         """The run's folder."""
-        return self.folder or Path("runs") / self.name
+        return self.folder or RUNS / self.name
+
+    @property
+    def ledger_file(self) -> Path:
+        """The ledger of trials."""
+        return self.ledger or self.home.parent / DEFAULT.name
 
     def recipe(self) -> SignalSpec:
         """The signal recipe with its factors looked up.
@@ -194,6 +203,8 @@ def _rooted(config: RunConfig, root: Path) -> RunConfig:
     if source.path is not None:
         rooted = source.model_copy(update={"path": root / source.path.expanduser()})
         updates["data"] = config.data.model_copy(update={"source": rooted})
+    if config.ledger is not None:
+        updates["ledger"] = root / config.ledger.expanduser()
     updates["factors"] = tuple(
         str(root / entry) if isinstance(entry, str) and entry.endswith((".yaml", ".yml")) else entry
         for entry in config.factors

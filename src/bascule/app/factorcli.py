@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,11 +10,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bascule.core import ConfigError
+from bascule.core import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from bascule.app.candles import Candles
+    from bascule.app.page import Page
     from bascule.app.tearsheet import Measurement
     from bascule.core import Panel
+    from bascule.evaluate import SheetSettings
     from bascule.factors import Factor, Found
 
 factor_app = typer.Typer(help="Factor libraries: look, search, judge, compare.", no_args_is_help=True)
@@ -38,7 +41,16 @@ Start = Annotated[str | None, typer.Option(help="first day used, UTC")]
 End = Annotated[str | None, typer.Option(help="first day not used any more, UTC")]
 Top = Annotated[int | None, typer.Option(help="universe: this many by traded value of 30 days; default all")]
 Cost = Annotated[float, typer.Option(help="cost of trading one unit")]
-LedgerPath = Annotated[Path, typer.Option("--ledger", help="where trials are counted")]
+LedgerPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--ledger", help="where trials are counted; default the run's ledger, or runs/trials.sqlite"
+    ),
+]
+Venue = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=DATA: the same factors on another venue's candles too (repeatable)"),
+]
 Out = Annotated[Path | None, typer.Option("--out", help="the HTML page; default reports/<name>.html")]
 
 
@@ -125,10 +137,12 @@ def report(
     end: End = None,
     top: Top = None,
     cost: Cost = 0.001,
-    ledger: LedgerPath = Path("runs/trials.sqlite"),
+    ledger: LedgerPath = None,
+    venue: Venue = None,
     out: Out = None,
 ) -> None:
     """Judge factors: a terminal table and one self-contained HTML tear sheet."""
+    from bascule.app.candles import read
     from bascule.app.tearpage import page
 
     factors = pick(names)
@@ -138,7 +152,10 @@ def report(
             where="factor report",
             remedy=f"name at most {MOST_IN_FULL}, or use: bascule factor compare",
         )
-    found = _measure(factors, data, timeframe, _settings(horizon, split, cost), (start, end), top, ledger)
+    settings = _settings(horizon, split, cost)
+    held = read(data, timeframe, start, end, top=top)
+    others = _venues(venue, held, factors, start, end)
+    found = _measure(factors, settings, held, ledger, others)
     _show(found, page(found), out, factors[0].name if len(factors) == 1 else "factors")
 
 
@@ -153,10 +170,11 @@ def compare(
     end: End = None,
     top: Top = None,
     cost: Cost = 0.001,
-    ledger: LedgerPath = Path("runs/trials.sqlite"),
+    ledger: LedgerPath = None,
     out: Out = None,
 ) -> None:
     """Factors or whole libraries side by side: control of multiple tests, groups, pool, overfitting."""
+    from bascule.app.candles import read
     from bascule.app.tearpage import comparison_page
 
     factors = pick(names)
@@ -166,7 +184,8 @@ def compare(
             where="factor compare",
             remedy="name two or more, or a library",
         )
-    found = _measure(factors, data, timeframe, _settings(horizon, split, cost), (start, end), top, ledger)
+    settings = _settings(horizon, split, cost)
+    found = _measure(factors, settings, read(data, timeframe, start, end, top=top), ledger)
     _show(found, comparison_page(found), out, "comparison")
 
 
@@ -220,7 +239,7 @@ def _named(name: str) -> Factor:
     raise ConfigError(f"no library has a factor {name!r}", where="factor", remedy=remedy)
 
 
-def _settings(horizon: int, split: str | None, cost: float) -> Any:
+def _settings(horizon: int, split: str | None, cost: float) -> SheetSettings:
     from bascule.evaluate import SheetSettings
 
     values: dict[str, Any] = {"horizon": horizon, "split": split, "cost": cost}
@@ -229,90 +248,68 @@ def _settings(horizon: int, split: str | None, cost: float) -> Any:
 
 def _measure(
     factors: tuple[Factor, ...],
-    data: Path | None,
-    timeframe: str,
-    settings: Any,
-    window: tuple[str | None, str | None],
-    top: int | None,
-    ledger: Path,
+    settings: SheetSettings,
+    held: Candles,
+    ledger: Path | None,
+    venues: Mapping[str, Panel] | None = None,
 ) -> Measurement:
-    """Read, count the trials, and measure."""
-    from datetime import UTC, datetime
-
+    """Count the trials, and measure."""
     from bascule.app.console import bar
     from bascule.app.tearsheet import measure
-    from bascule.evaluate import Ledger, Trial, split_row
+    from bascule.app.trials import Tries
+    from bascule.evaluate import split_row
     from bascule.factors import require
 
-    panel, source = read_panel(data, timeframe, *window, top=top)
+    panel = held.panel
     require(factors, panel.fields)
-    first, last = panel.time[0], panel.time[-1] + panel.timeframe.delta
-    seen = panel.time[split_row(panel, settings)]
-    key = f"{source} {panel.timeframe}"
-    book = Ledger(ledger)
-    tried = (Trial(str(f.node), key, first, last, settings.horizon, "report") for f in factors)
-    book.record(tried, datetime.now(UTC))
-    trials = max(1, book.count(key, seen, last).trials)
+    outside = panel.time[split_row(panel, settings)]
+    tries = Tries.on(ledger or held.ledger, held.synthetic)
+    purpose = f"factors on {held.source}, {panel.timeframe}"
+    tries.add((str(f.node) for f in factors), panel, [settings.horizon], purpose)
+    trials = tries.count(outside, panel.time[-1] + panel.timeframe.delta)
     with bar(console, "Measure factors") as progress:
-        return measure(factors, panel, settings, source=source, trials=trials, progress=progress)
+        return measure(
+            factors,
+            panel,
+            settings,
+            source=held.source,
+            trials=trials,
+            venues=venues,
+            progress=progress,
+        )
 
 
-def read_panel(
-    data: Path | None, timeframe: str, start: str | None, end: str | None, *, top: int | None = None
-) -> tuple[Panel, str]:
-    """A prepared panel with its universe, and what to call its source.
+def _venues(
+    named: Sequence[str] | None, held: Candles, factors: Sequence[Factor], start: str | None, end: str | None
+) -> dict[str, Panel]:
+    """The other venues' panels, by name."""
+    from bascule.app.candles import read
+    from bascule.factors import require
 
-    Args:
-        data: a store's folder, a run's YAML, a parquet or CSV panel, or None: a synthetic market.
-        timeframe: of a store or panel.
-        start: first day, UTC.
-        end: first day not used.
-        top: size of the universe by traded value; None = all that trade.
-    """
-    from bascule.core import Panel, Timeframe
-    from bascule.data import readers
-    from bascule.data.prepare import prepare
-    from bascule.data.store import Store
-    from bascule.data.synthetic import generate
-
-    step = Timeframe.parse(timeframe, where="--timeframe")
-    if data is None:
-        market = generate()
-        source = "synthetic market"
-        panel = prepare(Panel.from_long(market.frame, market.timeframe))
-    elif data.is_dir():
-        source = f"store {data.resolve().name}"
-        panel = Store.open(data).panel(step)
-    elif data.suffix in (".yaml", ".yml"):
-        from bascule.app.config import load
-        from bascule.app.sources import read_source
-
-        config = load(data)
-        source = f"synthetic market of {config.name}" if config.data.source.path is None else config.name
-        panel = prepare(Panel.from_long(read_source(config), config.bar), vwap=config.vwap)
-    else:
-        source = data.stem
-        panel = prepare(Panel.from_long(readers.read_long(data), step))
-    panel = panel.between(start, end)
-    if panel.shape[0] == 0:
-        raise ConfigError("no candle lies in these days", where="--start, --end", remedy="widen them")
-    if top is not None:
-        from bascule.data.universe import UniverseSettings, membership
-
-        panel = panel.with_universe(membership(panel, UniverseSettings(top=top)))
-    return panel, source
+    found: dict[str, Panel] = {}
+    for text in named or ():
+        name, sign, path = text.partition("=")
+        if not (name and sign and path) or name in (held.source, *found):
+            raise ConfigError(
+                f"cannot take {text!r}",
+                where="--venue",
+                remedy="write NAME=DATA with a name of its own, such as --venue okx=okx.store",
+            )
+        found[name] = read(Path(path), str(held.panel.timeframe), start, end).panel
+        try:
+            require(factors, found[name].fields)
+        except DataError as error:
+            raise DataError(error.message, where=f"venue {name}", remedy=error.remedy) from None
+    return found
 
 
-def _show(found: Measurement, made: Any, out: Path | None, name: str) -> None:
-    from bascule.app.tearsheet import terminal
+def _show(found: Measurement, made: Page, out: Path | None, name: str) -> None:
+    from bascule.app.tearsheet import terminal, verdict_lines
 
     path = out or Path("reports") / f"{name}.html"
     made.write(path)
     console.print(terminal(found))
-    if found.together is not None:
-        pool = found.together.pool.outside
-        overfitting = f"overfitting {found.together.overfitting:.0%}"
-        line = f"pool IC out of sample {pool.mean:+.4f} (t {pool.t:.1f}); {overfitting}"
-        console.print(line, highlight=False)
+    for line in verdict_lines(found):
+        console.print(line, highlight=False, soft_wrap=True)
     tries = f"{found.trials:,} {'trial' if found.trials == 1 else 'trials'} counted on these days"
     console.print(f"{tries}; page: {path}", highlight=False, soft_wrap=True)

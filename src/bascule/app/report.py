@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from bascule import __version__
+from bascule import __version__, evaluate
 from bascule.app import figures
 from bascule.app.page import Card, Figure, Page, Section, Table
 
@@ -94,7 +94,7 @@ def _alpha_cards(run: Run, facts: dict[str, Any]) -> list[Card]:
         Card("out-of-sample rank IC", number(facts["rank_ic"], 4)),
         Card(f"its Newey-West t ({facts['rows']:,} candles)", number(facts["rank_ic_t"], 1)),
         Card("t on shuffled labels (control)", number(facts["shuffled_t"], 1)),
-        Card("factor × horizon trials", f"{run.facts('factors')['trials']:,}"),
+        Card("trials that ever touched these days", f"{run.trials:,}"),
     ]
 
 
@@ -178,9 +178,9 @@ def _factor_sections(run: Run) -> list[Section]:
     chosen = top.index[: len(figures.PALETTE)]
     curves = {str(name): table.loc[name]["rank_ic"].tolist() for name in chosen}
     note = (
-        f"Each factor alone, over all candles at hand: {len(table):,} trials (factors × horizons). With that "
-        f"many, the largest |t| of pure noise is expected near {np.sqrt(2 * np.log(len(table))):.1f}; "
-        f"read the table with that in mind. Horizon shown: {near} candles."
+        f"Each factor alone, over all candles at hand: {len(table):,} trials (factors × horizons) of the "
+        f"{run.trials:,} that the ledger has on these days. In so many, luck alone reaches |t| = "
+        f"{evaluate.deflated_threshold(run.trials):.1f} once in twenty cases. Horizon shown: {near} candles."
     )
     drawn = [
         Figure(

@@ -13,7 +13,9 @@ from rich.console import Console
 from bascule import signals
 from bascule.app.config import RunConfig
 from bascule.app.console import bar
+from bascule.app.sources import synthetic
 from bascule.app.stage import Runner
+from bascule.app.trials import Tries
 from bascule.core import Panel, Progress
 from bascule.core.panel import FloatArray
 from bascule.data.store import Store
@@ -57,6 +59,17 @@ class Run:
         """Factor values ``[F, T, N]``."""
         with self.progress("Factor values") as progress:
             return signals.features(self.panel, self.recipe, progress=progress)
+
+    @cached_property
+    def tries(self) -> Tries:
+        """The trials on this run's market, counted in its ledger."""
+        return Tries.on(self.config.ledger_file, synthetic(self.config))
+
+    @property
+    def trials(self) -> int:
+        """How many different trials ever touched the days of this run, its own among them."""
+        data = self.facts("data")
+        return self.tries.count(data["first"], data["last"])
 
     def forget_values(self) -> None:
         """Give the factor values' memory back (158 factors of 64 coins over four years of hours: 1.6 GB)."""

@@ -10,7 +10,7 @@ from bascule.app.config import RunConfig
 from bascule.core import Instrument, UniverseError, files, moment
 from bascule.data import readers
 from bascule.data.health import HealthReport
-from bascule.data.synthetic import generate
+from bascule.data.synthetic import SyntheticSettings, generate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,11 +26,9 @@ def read_source(config: RunConfig) -> pd.DataFrame:
     """
     data = config.data
     source = data.source
-    if source.kind == "synthetic":
-        settings = source.synthetic.model_copy(
-            update={"timeframe": config.timeframe, "market": config.market}
-        )
-        frame = generate(settings).frame
+    generated = synthetic(config)
+    if generated is not None:
+        frame = generate(generated).frame
     elif source.kind == "freqtrade":
         assert source.path is not None
         frame = readers.read_freqtrade(source.path, config.bar, market=config.market)
@@ -44,6 +42,14 @@ def read_source(config: RunConfig) -> pd.DataFrame:
             assume_utc=source.assume_utc,
         )
     return _within(frame, config)
+
+
+def synthetic(config: RunConfig) -> SyntheticSettings | None:
+    """The generated market of a run, in full; None where its candles are real."""
+    source = config.data.source
+    if source.kind != "synthetic":
+        return None
+    return source.synthetic.model_copy(update={"timeframe": config.timeframe, "market": config.market})
 
 
 def _within(frame: pd.DataFrame, config: RunConfig) -> pd.DataFrame:

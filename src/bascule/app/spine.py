@@ -21,7 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bascule import evaluate, models, signals
+from bascule import evaluate, expr, models, signals
 from bascule.app.config import RunConfig
 from bascule.app.run import Run
 from bascule.app.runlog import run_log
@@ -43,6 +43,7 @@ ALPHA_SERIES = "alpha.parquet"
 ALPHA_FACTS = "alpha.json"
 HEALTH = "health.json"
 REPORT = "report.html"
+MADE_OF = {"model", "walk_forward", "seed"}  # settings that an alpha follows from, besides its recipe
 
 
 # -- the stages ------------------------------------------------------------------------------------------
@@ -85,11 +86,13 @@ def _preflight(run: Run, frame: pd.DataFrame) -> None:
 def measure_factors(run: Run, folder: Path) -> dict[str, Any]:
     """Stage ``factors``."""
     values, horizons = run.values, run.config.evaluation.horizons
+    texts = [str(expr.parse(factor.text)) for factor in run.recipe.factors]
+    run.tries.add(texts, run.panel, horizons, "run")
     with run.progress("Evaluate factors") as progress:
         table = evaluate.table(values, run.recipe.names, run.panel, horizons, progress)
     with files.atomic_file(folder / FACTOR_TABLE) as aside:
         table.to_parquet(aside)
-    return {"factors": len(values), "trials": len(table), "horizons": list(horizons)}
+    return {"factors": len(values), "horizons": list(horizons)}
 
 
 def train(run: Run, folder: Path) -> dict[str, Any]:
@@ -154,6 +157,8 @@ def measure_alpha(run: Run, alpha: FloatArray, folder: Path) -> dict[str, Any]:
     import pandas as pd
 
     panel, config, horizon = run.panel, run.config, run.recipe.horizon
+    made_of = [run.recipe.model_dump(mode="json"), config.model_dump(mode="json", include=MADE_OF)]
+    run.tries.add([f"model {files.fingerprint(made_of)[:16]}"], panel, [horizon], "run")
     label = evaluate.forward_return(panel, horizon)
     members = panel.members
     ic = evaluate.ic_series(alpha, label, members)
@@ -304,5 +309,5 @@ def _summary(outcomes: dict[str, Outcome], run: Run) -> Table:
         parts = (percent(one["total"]), number(one["sharpe"], 2), percent(-one["max_drawdown"]))
         table.add_row(f"{one['name']}: return / Sharpe / drawdown", " / ".join(parts))
     table.add_row("trades", f"{traded['trades']:,}")
-    table.add_row("factor × horizon trials", f"{outcomes['factors'].facts['trials']:,}")
+    table.add_row("trials that ever touched these days", f"{run.trials:,}")
     return table

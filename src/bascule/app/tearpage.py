@@ -131,6 +131,8 @@ def _sections(factor: Factor, sheet: Sheet, found: Measurement) -> list[Section]
     ]
     if "hour" in parts:
         slices.append(Figure("By hour of the day (UTC)", tearfigures.parts(parts["hour"])))
+    if "venue" in parts:
+        slices.append(Figure("By venue, on the cells that all have", tearfigures.parts(parts["venue"])))
     title = "" if len(found.sheets) == 1 else f"{sheet.name} · "
     return [
         Section(
@@ -189,7 +191,13 @@ def _group_cards(found: Measurement) -> list[Card]:
         pool = together.pool.outside
         cards += [
             Card("significant after control", f"{sum(together.kept)} of {len(found.sheets)}"),
-            Card("pool IC, out of sample", f"{number(pool.mean, '+.4f')} (t {number(pool.t, '.1f')})"),
+            Card(
+                f"pool IC, out of sample (target {together.verdict.target:g})",
+                f"{number(together.verdict.value, '+.4f')} {MARKS[together.verdict.colour]}",
+            ),
+            Card(
+                "pool rank IC (t)", f"{number(pool.rank_ic.mean, '+.4f')} ({number(pool.rank_ic.t, '.1f')})"
+            ),
             Card("groups of alike factors", f"{max(together.groups) + 1}"),
             Card("probability of overfitting", number(together.overfitting, ".0%")),
         ]

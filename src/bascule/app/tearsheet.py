@@ -10,7 +10,7 @@ Everything that is judged is out of sample; what is in sample is labelled so and
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from rich.table import Table as Terminal
 
 from bascule import engine, evaluate
 from bascule.core import Panel, Progress, silent
-from bascule.evaluate import Sheet, SheetSettings
+from bascule.evaluate import Sheet, SheetSettings, Verdict
 from bascule.factors import Factor
 
 STYLES = {"green": "green", "amber": "yellow", "red": "red", "unknown": "dim"}
@@ -33,6 +33,7 @@ class Together:
         correlation: mean rank correlations ``[F, F]``, in sample.
         groups: number of each factor's group.
         pool: the linear combination, fitted in sample, measured out of sample.
+        verdict: of the pool, out of sample.
         contributions: what the pool loses out of sample without each factor.
         kept: significant out of sample after Benjamini-Hochberg.
         adjusted: adjusted p-values.
@@ -42,6 +43,7 @@ class Together:
     correlation: Any
     groups: Sequence[int]
     pool: evaluate.Pool
+    verdict: Verdict
     contributions: dict[str, float]
     kept: Sequence[bool]
     adjusted: Sequence[float]
@@ -68,6 +70,7 @@ def measure(
     *,
     source: str,
     trials: int,
+    venues: Mapping[str, Panel] | None = None,
     progress: Progress = silent,
 ) -> Measurement:
     """Compute factors and measure them.
@@ -78,13 +81,18 @@ def measure(
         settings: what to measure.
         source: where the data came from, for the page.
         trials: tries on the out-of-sample window so far, these included.
+        venues: other venues, on whose candles the factors are computed and judged too.
         progress: told after each factor.
     """
-    values = engine.evaluate([f.text for f in factors], panel)
+    texts, others = [f.text for f in factors], dict(venues or {})
+    values = engine.evaluate(texts, panel)
+    elsewhere = [engine.evaluate(texts, other) for other in others.values()]
+    yardstick = evaluate.Yardstick(panel, settings, venues={source: panel, **others} if others else None)
     sheets = []
-    for done, (factor, value) in enumerate(zip(factors, values, strict=True)):
-        sheets.append(evaluate.measure_factor(factor.name, value, panel, settings, trials=trials))
-        progress(done + 1, len(factors), factor.name)
+    for index, factor in enumerate(factors):
+        there = [of_venue[index] for of_venue in elsewhere]
+        sheets.append(yardstick.measure(factor.name, values[index], trials=trials, elsewhere=there))
+        progress(index + 1, len(factors), factor.name)
     together = _together(factors, values, sheets, panel, settings) if len(factors) > 1 else None
     return Measurement(tuple(factors), tuple(sheets), together, panel, settings, source, trials)
 
@@ -97,12 +105,13 @@ def _together(
     fit = evaluate.Sample.of(values[:, :end], panel.rows(0, end), horizon)
     test = evaluate.Sample.of(values[:, split:], panel.rows(split, None), horizon)
     names = [f.name for f in factors]
-    correlation = fit.correlation()
+    correlation, pool = fit.correlation(), evaluate.pool(fit, test)
     tests = evaluate.benjamini_hochberg(evaluate.p_values([s.outside.rank_ic.t for s in sheets]))
     return Together(
         correlation=correlation,
         groups=evaluate.clusters(correlation).tolist(),
-        pool=evaluate.pool(fit, test),
+        pool=pool,
+        verdict=evaluate.judge_pool(pool.outside, settings.targets),
         contributions=evaluate.contributions(fit, test, names),
         kept=tests.kept.tolist(),
         adjusted=tests.adjusted.tolist(),
@@ -155,6 +164,34 @@ def terminal(found: Measurement) -> Terminal:
             "yes" if kept else "[dim]no[/]",
         )
     return table
+
+
+def verdict_lines(found: Measurement) -> list[str]:
+    """What the table does not say: ICs by venue; targets met by how many, the pool, overfitting."""
+    lines = [
+        f"{sheet.name} by venue, on the cells that all have: "
+        + ", ".join(
+            f"{name} {number(ic, '+.3f')} (t {number(t, '.1f')})"
+            for name, ic, t in zip(venues.index, venues["ic"], venues["t"], strict=True)
+        )
+        for sheet in found.sheets
+        if (venues := sheet.parts.get("venue")) is not None
+    ]
+    if found.together is None:
+        return lines
+    targets = ", ".join(
+        f"{measure} {counts['green']}"
+        for measure, counts in evaluate.tally([sheet.verdicts for sheet in found.sheets]).items()
+    )
+    pool, verdict = found.together.pool.outside, found.together.verdict
+    value = _styled(number(verdict.value, "+.4f"), STYLES[verdict.colour])
+    ranks = f"rank IC {number(pool.rank_ic.mean, '+.4f')}, t {number(pool.rank_ic.t, '.1f')}"
+    return [
+        *lines,
+        f"targets met out of sample, of {len(found.sheets)}: {targets}",
+        f"pool IC out of sample {value} of {verdict.target:g} ({ranks}); "
+        f"overfitting {number(found.together.overfitting, '.0%')}",
+    ]
 
 
 def _styled(text: str, style: str) -> str:

@@ -4,7 +4,7 @@
 2. `rows.py`: exact average ranks and correlations, row by row.
 3. `ic.py`: IC series and their Newey-West significance; `table.py`: all factors × horizons.
 4. `decay.py`, `quantiles.py`, `capacity.py`: how long it lasts; what its quantiles earn before and after
-   costs; how much money it carries. `slices.py`: by regime, year, hour, liquidity tier.
+   costs; how much money it carries. `slices.py`, `venues.py`: by regime, year, hour, liquidity tier, venue.
 5. `leakage.py`: the leak audit.
 6. `significance.py`, `sharpe.py`, `bootstrap.py`, `overfit.py`: what is left when all tries are counted.
 7. `splits.py`: purged, embargoed and combinatorial splits; `ledger.py`: the trials that touched a window.
@@ -17,7 +17,7 @@ All take arrays ``[T, N]`` (or ``[F, T, N]``) and count only members of the univ
 from bascule.evaluate.bootstrap import Interval, mean_interval, resampled_means
 from bascule.evaluate.capacity import capacity
 from bascule.evaluate.decay import Decay, decay
-from bascule.evaluate.ic import ICSummary, ic_series, newey_west_lags, newey_west_t, summarise
+from bascule.evaluate.ic import ICSummary, Part, ic_series, newey_west_lags, newey_west_t, summarise
 from bascule.evaluate.labels import Labels, forward_return, shuffle
 from bascule.evaluate.leakage import (
     Suspicion,
@@ -37,7 +37,7 @@ from bascule.evaluate.sharpe import (
     expected_best_sharpe,
     probabilistic_sharpe,
 )
-from bascule.evaluate.sheet import Part, Sheet, SheetSettings, measure_factor, split_row
+from bascule.evaluate.sheet import Sheet, SheetSettings, Yardstick, measure_factor, split_row
 from bascule.evaluate.significance import (
     Discoveries,
     benjamini_hochberg,
@@ -48,7 +48,8 @@ from bascule.evaluate.significance import (
 from bascule.evaluate.slices import by_rows, by_tier, hours, liquidity_tiers, regimes, years
 from bascule.evaluate.splits import Split, combinatorial, paths, purged_folds
 from bascule.evaluate.table import autocorrelation, table, turnover
-from bascule.evaluate.verdict import Measured, Targets, Verdict, judge, overall
+from bascule.evaluate.venues import by_venue
+from bascule.evaluate.verdict import Measured, Targets, Verdict, judge, judge_pool, overall, tally
 
 __all__ = [
     "MIN_BREADTH",
@@ -75,10 +76,12 @@ __all__ = [
     "Trial",
     "TruncationReport",
     "Verdict",
+    "Yardstick",
     "autocorrelation",
     "benjamini_hochberg",
     "by_rows",
     "by_tier",
+    "by_venue",
     "capacity",
     "clusters",
     "combinatorial",
@@ -92,6 +95,7 @@ __all__ = [
     "hours",
     "ic_series",
     "judge",
+    "judge_pool",
     "liquidity_tiers",
     "mean_interval",
     "measure_factor",
@@ -115,6 +119,7 @@ __all__ = [
     "summarise",
     "suspicion",
     "table",
+    "tally",
     "truncation",
     "turnover",
     "years",

@@ -42,6 +42,21 @@ class ICSummary:
     lags: int
 
 
+@dataclass(frozen=True)
+class Part:
+    """A factor (or a pool of them) in some rows.
+
+    Attributes:
+        ic: Pearson IC.
+        rank_ic: Spearman IC.
+        coverage: share of member cells with a value.
+    """
+
+    ic: ICSummary
+    rank_ic: ICSummary
+    coverage: float
+
+
 def ic_series(
     factor: Cells,
     label: Cells,

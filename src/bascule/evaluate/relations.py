@@ -4,22 +4,22 @@
    and standardises every factor and the label in each, and puts the mean where a value is missing.
 2. `Sample.correlation`: mean cross-sectional rank correlation of each pair; `clusters` joins what is alike
    (average linkage on 1 − |correlation|; scipy).
-3. `pool`: the linear combination with the largest IC in the rows of the *first* sample, C⁻¹·μ with ridge, its
-   IC measured in the rows of the *second*. Weights know nothing of those.
-4. `contributions`: how much that IC falls when a factor is left out and the rest is fitted anew.
+3. `pool`: the linear combination with the largest rank IC in the rows of the *first* sample (C⁻¹·μ with a
+   ridge), its IC measured in the rows of the *second*. Weights know nothing of those.
+4. `contributions`: how much its rank IC falls when a factor is left out and the rest is fitted anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bascule.core import ConfigError, DataError, Panel, Progress, silent
-from bascule.core.panel import FloatArray
-from bascule.evaluate.ic import ICSummary, summarise
+from bascule.core.panel import BoolArray, FloatArray
+from bascule.evaluate.ic import Part, ic_series, summarise
 from bascule.evaluate.labels import forward_return
 from bascule.evaluate.rows import MIN_BREADTH, Float64Array, row_ranks
 
@@ -35,13 +35,17 @@ class Sample:
         factors: ``[F, R, N]``, each row of mean 0 and length 1; 0 where a value is missing.
         label: the same of the forward return ``[R, N]``.
         valid: which factor has values in which row ``[F, R]``.
+        known: cells in which at least one factor has a value ``[R, N]``.
+        returns: the forward return itself ``[R, N]``, NaN where there is none, or no member.
         stride: rows of the panel between two rows of the sample.
         horizon: bars of the label.
     """
 
     factors: FloatArray
     label: FloatArray
-    valid: NDArray[np.bool_]
+    valid: BoolArray
+    known: BoolArray
+    returns: FloatArray
     stride: int
     horizon: int
 
@@ -71,12 +75,26 @@ class Sample:
         members = panel.members[rows] & np.isfinite(label[rows])
         factors = np.zeros((len(values), len(rows), panel.shape[1]), np.float32)
         valid = np.zeros((len(values), len(rows)), np.bool_)
+        known = np.zeros(members.shape, np.bool_)
         for index, factor in enumerate(values):
             factors[index], valid[index] = _standardised(factor[rows], members)
+            known |= np.isfinite(factor[rows]) & members & valid[index][:, None]
             progress(index + 1, len(values), "ranks")
         ranked, there = _standardised(label[rows], members)
         valid &= there[None, :]
-        return cls(factors, ranked, valid, stride, horizon)
+        returns = np.where(members, label[rows], np.float32(np.nan))
+        return cls(factors, ranked, valid, known, returns, stride, horizon)
+
+    @classmethod
+    def joined(cls, samples: Sequence[Sample]) -> Sample:
+        """One sample of all factors of several that were drawn from the same rows."""
+        first = samples[0]
+        return replace(
+            first,
+            factors=np.concatenate([one.factors for one in samples]),
+            valid=np.concatenate([one.valid for one in samples]),
+            known=np.logical_or.reduce([one.known for one in samples]),
+        )
 
     def correlation(self) -> Float64Array:
         """Mean rank correlation of each pair over the rows where both have values ``[F, F]``."""
@@ -87,16 +105,20 @@ class Sample:
         np.fill_diagonal(found, 1.0)
         return found
 
-    def ic(self, weights: Float64Array) -> Float64Array:
-        """IC of a weighted sum of the factors with the label's ranks in each row ``[R]``."""
-        signal = np.tensordot(weights, self.factors, axes=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found: Float64Array = (signal * self.label).sum(axis=1) / np.sqrt((signal**2).sum(axis=1))
-        found[~self.valid.any(axis=0)] = np.nan
-        return found
+    def ic(self, weights: Float64Array, *, rank: bool = True) -> Float64Array:
+        """IC with the forward return of a weighted sum of the factors in each row ``[R]``."""
+        rows = self.factors.reshape(len(self.factors), -1)
+        signal = (weights.astype(np.float32) @ rows).reshape(self.returns.shape)
+        return ic_series(signal, self.returns, self.known, rank=rank)
+
+    def part(self, weights: Float64Array) -> Part:
+        """What that sum foresees in these rows."""
+        # labels of rows a horizon apart do not overlap
+        plain, ranked = (summarise(self.ic(weights, rank=rank), 1) for rank in (False, True))
+        return Part(plain, ranked, float(self.known.sum() / max(1, np.isfinite(self.returns).sum())))
 
 
-def _standardised(values: FloatArray, members: NDArray[np.bool_]) -> tuple[FloatArray, NDArray[np.bool_]]:
+def _standardised(values: FloatArray, members: BoolArray) -> tuple[FloatArray, BoolArray]:
     ranks = row_ranks(np.ascontiguousarray(values), members)
     known = np.isfinite(ranks)
     count = known.sum(axis=1)
@@ -136,13 +158,13 @@ class Pool:
 
     Attributes:
         weights: one a factor, fitted on the first sample ``[F]``.
-        inside: its rank-label IC in the rows it was fitted on: never a result, only a warning.
-        outside: the same in the other rows.
+        inside: in the rows it was fitted on: never a result, only a warning.
+        outside: in the other rows.
     """
 
     weights: Float64Array
-    inside: ICSummary
-    outside: ICSummary
+    inside: Part
+    outside: Part
 
 
 def pool(fit: Sample, test: Sample, *, ridge: float = 0.05) -> Pool:
@@ -160,8 +182,7 @@ def pool(fit: Sample, test: Sample, *, ridge: float = 0.05) -> Pool:
             remedy="use a ridge above 0 and the same factors in both samples",
         )
     weights = _weights(*_moments(fit), ridge)
-    inside, outside = (summarise(sample.ic(weights), 1) for sample in (fit, test))
-    return Pool(weights, inside, outside)
+    return Pool(weights, fit.part(weights), test.part(weights))
 
 
 def _moments(sample: Sample) -> tuple[Float64Array, Float64Array]:
@@ -178,7 +199,7 @@ def _weights(correlation: Float64Array, mean: Float64Array, ridge: float) -> Flo
 def contributions(
     fit: Sample, test: Sample, names: Sequence[str], *, ridge: float = 0.05, progress: Progress = silent
 ) -> dict[str, float]:
-    """What the pool's IC in the ``test`` rows loses without each factor (negative: better without)."""
+    """What the pool's rank IC in the ``test`` rows loses without each factor (negative: better without)."""
     correlation, mean = _moments(fit)
     every = np.arange(len(names))
     # signals are linear in the factors: all rows are projected once for each set of weights

@@ -3,7 +3,8 @@
 1. The rows are split at one time. In-sample rows end a label's length before it, so that no in-sample label
    reaches over; everything that is judged is measured in the rows from it on.
 2. Per part: IC, rank IC, coverage; out of sample also the decay with the half-life's interval, quantile and
-   long-short returns before and after cost, autocorrelation, capacity, and the IC by regime, tier and hour.
+   long-short returns before and after cost, autocorrelation, capacity, and the IC by regime, tier, hour and
+   venue.
 3. Honesty: a bootstrap interval of the rank IC, the |t| that luck alone would reach in so many trials, the
    deflated Sharpe ratio of the long-short book (of rows a horizon apart, in the direction seen in sample),
    and the verdict against the targets.
@@ -12,6 +13,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -23,14 +25,15 @@ from bascule.core.panel import FloatArray
 from bascule.evaluate.bootstrap import Interval, mean_interval
 from bascule.evaluate.capacity import capacity
 from bascule.evaluate.decay import Decay, decay
-from bascule.evaluate.ic import ICSummary, ic_series, summarise
-from bascule.evaluate.labels import forward_return
+from bascule.evaluate.ic import Part, ic_series, summarise
+from bascule.evaluate.labels import Labels, forward_return
 from bascule.evaluate.quantiles import QuantileReturns, quantile_returns
 from bascule.evaluate.rows import Float64Array
 from bascule.evaluate.sharpe import SharpeStatistics, deflated_sharpe
 from bascule.evaluate.significance import deflated_threshold
 from bascule.evaluate.slices import by_rows, by_tier, hours, liquidity_tiers, regimes, years
 from bascule.evaluate.table import autocorrelation
+from bascule.evaluate.venues import by_venue
 from bascule.evaluate.verdict import Measured, Targets, Verdict, judge
 
 if TYPE_CHECKING:
@@ -72,21 +75,6 @@ class SheetSettings(Settings):
         return self
 
 
-@dataclass(frozen=True)
-class Part:
-    """A factor in some rows.
-
-    Attributes:
-        ic: Pearson IC.
-        rank_ic: Spearman IC.
-        coverage: share of member cells with a value.
-    """
-
-    ic: ICSummary
-    rank_ic: ICSummary
-    coverage: float
-
-
 @dataclass(frozen=True, eq=False)
 class Sheet:
     """What was measured of one factor; all but ``inside``, ``ic``, ``rank_ic`` and ``years`` out of sample.
@@ -104,7 +92,8 @@ class Sheet:
         quantiles: of the label over ``horizon`` bars.
         autocorrelation: of the ranks, by lag in bars.
         capacity: book in the quote currency.
-        parts: ``regime``, ``tier``, ``hour``: rank IC by parts; ``year``: by year, all rows.
+        parts: ``regime``, ``tier``, ``hour``, ``venue``: rank IC by parts (hours only of candles shorter than
+            a day, venues only where several were given); ``year``: by year, all rows.
         trials: number of tries that the two figures below are deflated by.
         luck: |t| that the best of so many worthless factors exceeds in one of twenty cases.
         deflated_sharpe: probability that the long-short book's Sharpe ratio is real; NaN if undefined.
@@ -158,104 +147,137 @@ def split_row(panel: Panel, settings: SheetSettings) -> int:
     return row
 
 
-def measure_factor(
-    name: str,
-    factor: FloatArray,
-    panel: Panel,
-    settings: SheetSettings | None = None,
-    *,
-    trials: int = 1,
-    progress: Progress = silent,
-) -> Sheet:
-    """Measure one factor ``[T, N]`` on a panel.
+class Yardstick:
+    """What all factors of a panel are measured with: split, labels and parts, each made once.
 
     Args:
-        name: of the factor.
-        factor: its values.
         panel: gives prices, volume and members.
         settings: what to measure.
-        trials: how many different factors were tried on the out-of-sample rows, this one included.
-        progress: told after each step.
+        venues: the factors' own panel (under its name, first) and those of other venues, if there are any.
     """
-    settings = settings or SheetSettings()
-    horizon, split = settings.horizon, split_row(panel, settings)
-    label = forward_return(panel, horizon)
-    members = panel.members
-    ic, rank_ic = (ic_series(factor, label, members, rank=rank) for rank in (False, True))
-    known = np.isfinite(factor) & members
-    inside, outside = (
-        Part(
-            summarise(ic[rows], horizon),
-            summarise(rank_ic[rows], horizon),
-            float(known[rows].sum() / max(1, members[rows].sum())),
+
+    def __init__(
+        self,
+        panel: Panel,
+        settings: SheetSettings | None = None,
+        *,
+        venues: Mapping[str, Panel] | None = None,
+    ) -> None:
+        self.panel = panel
+        self.settings = settings or SheetSettings()
+        self.venues = dict(venues or {})
+        self.split = split_row(panel, self.settings)
+        self.later = panel.rows(self.split, None)
+        self._labels = Labels(self.later)
+        self._label = forward_return(panel, self.settings.horizon)
+        outside = np.arange(panel.shape[0]) >= self.split
+        # regimes and tiers look back, so they are made on all rows and cut afterwards
+        self._rows = {"regime": {name: rows & outside for name, rows in regimes(panel).items()}}
+        self._tiers = {name: cells[self.split :] for name, cells in liquidity_tiers(panel).items()}
+        self._rows["year"] = years(panel)
+        if panel.timeframe.seconds < 86_400:
+            self._rows["hour"] = {name: rows & outside for name, rows in hours(panel).items()}
+
+    def measure(
+        self,
+        name: str,
+        factor: FloatArray,
+        *,
+        trials: int = 1,
+        elsewhere: Sequence[FloatArray] = (),
+        progress: Progress = silent,
+    ) -> Sheet:
+        """Measure one factor ``[T, N]``.
+
+        Args:
+            name: of the factor.
+            factor: its values on the panel.
+            trials: how many different factors were tried on the out-of-sample rows, this one included.
+            elsewhere: its values on the panels of the other venues, in their order.
+            progress: told after each step.
+        """
+        panel, settings, split, horizon = self.panel, self.settings, self.split, self.settings.horizon
+        members, values, later = panel.members, factor[split:], self.later
+        ic, rank_ic = (ic_series(factor, self._label, members, rank=rank) for rank in (False, True))
+        known = np.isfinite(factor) & members
+        inside, outside = (
+            Part(
+                summarise(ic[rows], horizon),
+                summarise(rank_ic[rows], horizon),
+                float(known[rows].sum() / max(1, members[rows].sum())),
+            )
+            for rows in (slice(0, split - horizon - 1), slice(split, None))
         )
-        for rows in (slice(0, split - horizon - 1), slice(split, None))
-    )
-    progress(1, 5, name)
-    later, values = panel.rows(split, None), factor[split:]
-    lasting = decay(
-        values, later, settings.horizons, reps=settings.reps, level=settings.level, seed=settings.seed
-    )
-    progress(2, 5, name)
-    buckets = quantile_returns(
-        values,
-        label[split:],
-        later.members,
-        horizon=horizon,
-        quantiles=settings.quantiles,
-        cost=settings.cost,
-    )
-    progress(3, 5, name)
-    interval = mean_interval(
-        rank_ic[split:], horizon, level=settings.level, reps=settings.reps, seed=settings.seed
-    )
-    progress(4, 5, name)
-    sign = int(np.sign(inside.rank_ic.mean)) if inside.rank_ic.n else 0
-    found = Sheet(
-        name=name,
-        horizon=horizon,
-        split=split,
-        inside=inside,
-        outside=outside,
-        ic=ic,
-        rank_ic=rank_ic,
-        interval=interval,
-        decay=lasting,
-        quantiles=buckets,
-        autocorrelation=autocorrelation(values, later.members, settings.horizons),
-        capacity=capacity(
-            values, later, horizon, quantiles=settings.quantiles, participation=settings.participation
-        ),
-        parts=_parts(values, label[split:], rank_ic, panel, split, horizon),
-        trials=trials,
-        luck=deflated_threshold(trials),
-        deflated_sharpe=_deflated(buckets, horizon, sign, trials),
-        verdicts=judge(_measured(outside, lasting, panel, sign), settings.targets),
-    )
-    progress(5, 5, name)
-    return found
+        sign = int(np.sign(inside.rank_ic.mean)) if inside.rank_ic.n else 0
+        progress(1, 4, name)
+        lasting = decay(
+            values,
+            later,
+            settings.horizons,
+            reps=settings.reps,
+            level=settings.level,
+            seed=settings.seed,
+            labels=self._labels,
+        )
+        progress(2, 4, name)
+        buckets = quantile_returns(
+            values,
+            self._labels.returns(horizon),
+            later.members,
+            horizon=horizon,
+            quantiles=settings.quantiles,
+            cost=settings.cost,
+        )
+        progress(3, 4, name)
+        found = Sheet(
+            name=name,
+            horizon=horizon,
+            split=split,
+            inside=inside,
+            outside=outside,
+            ic=ic,
+            rank_ic=rank_ic,
+            interval=mean_interval(
+                rank_ic[split:], horizon, level=settings.level, reps=settings.reps, seed=settings.seed
+            ),
+            decay=lasting,
+            quantiles=buckets,
+            autocorrelation=autocorrelation(values, later.members, settings.horizons),
+            capacity=capacity(
+                values, later, horizon, quantiles=settings.quantiles, participation=settings.participation
+            ),
+            parts=self._parts(factor, rank_ic, elsewhere),
+            trials=trials,
+            luck=deflated_threshold(trials),
+            deflated_sharpe=_deflated(buckets, horizon, sign, trials),
+            verdicts=judge(_measured(outside, lasting, panel, sign), settings.targets),
+        )
+        progress(4, 4, name)
+        return found
+
+    def _parts(
+        self, factor: FloatArray, series: Float64Array, elsewhere: Sequence[FloatArray]
+    ) -> dict[str, pd.DataFrame]:
+        horizon, split = self.settings.horizon, self.split
+        found = {kind: by_rows(series, rows, horizon) for kind, rows in self._rows.items()}
+        label = self._labels.returns(horizon)
+        found["tier"] = by_tier(factor[split:], label, self._tiers, horizon)
+        if self.venues:
+            values = dict(zip(self.venues, (factor, *elsewhere), strict=True))
+            found["venue"] = by_venue(values, self.venues, horizon, start=self.panel.time[split])
+        return found
+
+
+def measure_factor(
+    name: str, factor: FloatArray, panel: Panel, settings: SheetSettings | None = None, *, trials: int = 1
+) -> Sheet:
+    """`Yardstick.measure` of one factor ``[T, N]`` of a panel."""
+    return Yardstick(panel, settings).measure(name, factor, trials=trials)
 
 
 def _measured(outside: Part, lasting: Decay, panel: Panel, sign: int) -> Measured:
     days = lasting.half_life * panel.timeframe.seconds / 86_400
     return Measured(outside.ic.mean, outside.rank_ic.mean, outside.rank_ic.t, half_life_days=days, sign=sign)
-
-
-def _parts(
-    values: FloatArray, label: FloatArray, series: Float64Array, panel: Panel, split: int, horizon: int
-) -> dict[str, pd.DataFrame]:
-    outside = np.arange(len(series)) >= split
-    # regimes and tiers look back, so they are made on all rows and cut afterwards
-    regime = {name: rows & outside for name, rows in regimes(panel).items()}
-    tiers = {name: cells[split:] for name, cells in liquidity_tiers(panel).items()}
-    found = {
-        "regime": by_rows(series, regime, horizon),
-        "tier": by_tier(values, label, tiers, horizon),
-        "year": by_rows(series, years(panel), horizon),
-    }
-    if panel.timeframe.seconds < 86_400:
-        found["hour"] = by_rows(series, {k: rows & outside for k, rows in hours(panel).items()}, horizon)
-    return found
 
 
 def _deflated(buckets: QuantileReturns, horizon: int, sign: int, trials: int) -> float:

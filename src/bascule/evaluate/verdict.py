@@ -7,12 +7,14 @@ What was measured in sample gets no colour at all.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
 
 from bascule.core import Settings
+from bascule.evaluate.ic import Part
 
 Colour = Literal["green", "amber", "red", "unknown"]
 
@@ -46,14 +48,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Measured:
-    """Out-of-sample figures of a factor (or pool); NaN = not measured.
+    """Out-of-sample figures of a factor; NaN = not measured.
 
     Attributes:
         ic: mean IC.
         rank_ic: mean rank IC.
         t: Newey-West t of the rank IC.
         half_life_days: of the marginal rank IC, NaN where it is not identified.
-        pool_ic: IC of the pool that the factor is in.
         sign: sign of the rank IC in sample, 0 = none was measured.
     """
 
@@ -61,23 +62,33 @@ class Measured:
     rank_ic: float
     t: float
     half_life_days: float = math.nan
-    pool_ic: float = math.nan
     sign: int = 0
 
 
 def judge(measured: Measured, targets: Targets | None = None) -> tuple[Verdict, ...]:
-    """The table of verdicts, in the order of `Targets`."""
+    """The table of verdicts of a factor, in the order of `Targets`."""
     targets = targets or Targets()
     sign = measured.sign
-    lines = [
+    return (
         _line("|IC|", measured.ic, targets.ic, sign),
         _line("|rank IC|", measured.rank_ic, targets.rank_ic, sign),
         _line("|t|", measured.t, targets.t, sign),
         _line("half-life (days)", measured.half_life_days, targets.half_life_days, 0),
-    ]
-    if not math.isnan(measured.pool_ic):
-        lines.append(_line("pool IC", measured.pool_ic, targets.pool_ic, 1))
-    return tuple(lines)
+    )
+
+
+def judge_pool(outside: Part, targets: Targets | None = None) -> Verdict:
+    """The verdict of a pool, whose weights carry its direction, by its plain IC out of sample."""
+    return _line("pool IC", outside.ic.mean, (targets or Targets()).pool_ic, 1)
+
+
+def tally(verdicts: Sequence[tuple[Verdict, ...]]) -> dict[str, dict[Colour, int]]:
+    """How many factors have each colour, by measure."""
+    found: dict[str, dict[Colour, int]] = {}
+    for line in (line for lines in verdicts for line in lines):
+        counts = found.setdefault(line.measure, {"green": 0, "amber": 0, "red": 0, "unknown": 0})
+        counts[line.colour] += 1
+    return found
 
 
 def overall(verdicts: tuple[Verdict, ...]) -> Colour:
