@@ -67,6 +67,8 @@ class NetKind(Kind):
         defaults_: parameters in place of qlib's defaults.
         fixed: arguments that a user may not set.
         forward: (network, batch) → predictions.
+        demand: (features, steps) → what is wrong with them, or None.
+        adapt: qlib's class → a subclass of it that runs.
         rebuild: changes qlib's model to what its ``fit`` would make of it, before tensors are filled in.
     """
 
@@ -84,12 +86,13 @@ class NetKind(Kind):
     nested: frozenset[str] = frozenset()
     forward: Forward = _plain
     rebuild: Callable[[Any], None] | None = None
+    adapt: Callable[[Any], Any] | None = None
     complete: bool = True
     relational: bool = False
     weighted: bool = False
     warm: bool = True
     extra: str = "torch"
-    square: bool = False
+    demand: Callable[[int, int], str | None] | None = None
     packages: ClassVar[tuple[str, ...]] = ("pyqlib", "torch", "numpy")
 
     @property
@@ -99,12 +102,12 @@ class NetKind(Kind):
 
     def fits(self, width: int, steps: int) -> None:
         super().fits(width, steps)
-        if self.square and width // steps != steps:
+        wrong = None if self.demand is None else self.demand(width // steps, steps)
+        if wrong is not None:
             raise ConfigError(
-                f"{self.name} convolves over features and needs as many steps as features, not {steps} steps "
-                f"of {width // steps} features",
+                f"qlib's {self.name} {wrong}, received {width // steps} features at {steps} times",
                 where="model.steps",
-                remedy="take TCN, which convolves over time",
+                remedy="change factors and steps, or take another kind of docs/models.md",
             )
 
     def defaults(self, samples: int) -> dict[str, Any]:
@@ -154,6 +157,8 @@ class NetKind(Kind):
         from importlib import import_module
 
         made = getattr(import_module(self.module), self.cls)
+        if self.adapt is not None:
+            made = self.adapt(made)
         takes = signature(made.__init__).parameters
         more: dict[str, Any] = {"GPU": 0 if gpu else -1}
         if "n_jobs" in takes:

@@ -39,6 +39,34 @@ def _adarnn(features: int, steps: int) -> dict[str, Any]:
     return {"d_feat": features, "len_seq": steps}
 
 
+def _square(features: int, steps: int) -> str | None:
+    return None if features == steps else "convolves over features: it needs as many times as features"
+
+
+def _alpha360(features: int, steps: int) -> str | None:
+    return None if (features, steps) == (6, 60) else "is written for Alpha360 alone, 6 features at 60 times"
+
+
+def _six(features: int, steps: int) -> str | None:
+    # its base network is always built with qlib's defaults and must fit
+    return None if features == 6 else "is written for 6 features"
+
+
+def _small_rows(cls: Any) -> Any:
+    """qlib leaves times of fewer than 50 instruments out of its IC, and calls a debugger if none is left."""
+    from qlib.contrib.meta.data_selection.utils import ICLoss
+
+    class Dense(cls):  # type: ignore[misc]
+        def get_metric(self, pred: Any, target: Any, index: Any) -> Any:
+            return -ICLoss(skip_size=2)(pred, target, index)
+
+    return Dense
+
+
+def _ahead(network: Any, batch: Any) -> Any:
+    return network.predict(batch.reshape(len(batch), network.n_input, -1).transpose(1, 2))
+
+
 def _with_priors(network: Any, batch: Any) -> Any:
     import torch
 
@@ -50,10 +78,6 @@ def _finished_tabnet(model: Any) -> None:
     from qlib.contrib.model.pytorch_tabnet import FinetuneModel
 
     model.tabnet_model = FinetuneModel(model.out_dim, model.final_out_dim, model.tabnet_model)
-
-
-def _excess(network: Any, batch: Any) -> Any:
-    return network(batch)["excess"]
 
 
 def _net(name: str, prefix: str, file: str, cls: str, net: str, **more: Any) -> NetKind:
@@ -94,6 +118,9 @@ NETWORKS: tuple[NetKind, ...] = (
         tunable=frozenset({"max_steps", "early_stop_rounds", "eval_steps", "weight_decay", "layers", "act"}),
         nested=frozenset({"layers", "act"}),
         defaults_={"max_steps": 300, "eval_steps": 20, "early_stop_rounds": 5, "optimizer": "adam"},
+        # its own scheduler asks torch for an argument that is gone: "2.13" sorts before "2.6.0" as text
+        fixed={"scheduler": None},
+        adapt=_small_rows,
         weighted=True,
     ),
     _net(
@@ -136,7 +163,7 @@ NETWORKS: tuple[NetKind, ...] = (
         tunable=_ATTENTION, defaults_=_SMALL_ATTENTION, layout="windows",
     ),
     _net("TCN", "tcn", "pytorch_tcn", "TCN", "tcn_model", **_CONVOLUTION),
-    _net("TCN_ts", "tcn", "pytorch_tcn_ts", "TCN", "TCN_model", **_CONVOLUTION, **_SEQUENCE, square=True),
+    _net("TCN_ts", "tcn", "pytorch_tcn_ts", "TCN", "TCN_model", **_CONVOLUTION, **_SEQUENCE, demand=_square),
     _net(
         "TabnetModel", "tabnet", "pytorch_tabnet", "TabnetModel", "tabnet_model",
         sizes=_all_columns,
@@ -166,19 +193,18 @@ NETWORKS: tuple[NetKind, ...] = (
             "cnn_dim_1": 16, "cnn_dim_2": 8, "rnn_dim_1": 8, "rnn_dim_2": 8, "rnn_dups": 2, "rnn_layers": 1,
         },
     ),
-    _net("GATs", "gats", "pytorch_gats", "GATs", "GAT_model", **_CROSS),
-    _net("GATs_ts", "gats", "pytorch_gats_ts", "GATs", "GAT_model", **_CROSS, layout="windows"),
     _net(
-        "ADD", "add", "pytorch_add", "ADD", "ADD_model",
-        tunable=_RNN | {"dec_dropout", "base_model", "gamma", "gamma_clip", "mu"},
-        defaults_={**_SMALL_RNN, "base_model": "GRU"},
-        forward=_excess,
+        "GATs", "gats", "pytorch_gats", "GATs", "GAT_model",
+        **{**_CROSS, "tunable": frozenset({"dropout", "base_model"}), "defaults_": {"base_model": "GRU"}},
+        demand=_six,
     ),
+    _net("GATs_ts", "gats", "pytorch_gats_ts", "GATs", "GAT_model", **_CROSS, layout="windows"),
     _net(
         "ADARNN", "ada", "pytorch_adarnn", "ADARNN", "model",
         sizes=_adarnn,
         tunable=_RNN | {"pre_epoch", "dw", "loss_type", "len_win", "n_splits"},
         defaults_={"hidden_size": 16, "num_layers": 1, "n_epochs": 6, "pre_epoch": 3, "loss_type": "cosine"},
-        layout="windows",
+        forward=_ahead,
+        demand=_alpha360,
     ),
 )  # fmt: skip

@@ -10,12 +10,16 @@ from bascule.core import ConfigError
 from bascule.models.kind import Kind
 from bascule.models.linear import LinearKind
 from bascule.models.networks import NETWORKS
-from bascule.models.trees import CatBoostKind, DoubleEnsembleKind, LightGBMKind, XGBoostKind
+from bascule.models.trees import (
+    CatBoostKind,
+    DoubleEnsembleKind,
+    HighFrequencyKind,
+    LightGBMKind,
+    XGBoostKind,
+)
 
-KINDS: Mapping[str, Kind] = {
-    one.name: one
-    for one in (LightGBMKind(), XGBoostKind(), CatBoostKind(), DoubleEnsembleKind(), LinearKind(), *NETWORKS)
-}
+_TREES = (LightGBMKind(), HighFrequencyKind(), XGBoostKind(), CatBoostKind(), DoubleEnsembleKind())
+KINDS: Mapping[str, Kind] = {one.name: one for one in (*_TREES, LinearKind(), *NETWORKS)}
 _LIBRARIES = {"torch": ("torch",), "models": ("xgboost", "catboost")}
 
 

@@ -116,6 +116,29 @@ class LightGBMKind(Kind):
         return lambda features: np.asarray(booster.predict(features, pred_contrib=True), np.float64)
 
 
+class HighFrequencyKind(LightGBMKind):
+    """``HFLGBModel``: LightGBM asked which instruments beat the mean of their time; stored as text."""
+
+    name = "HFLGBModel"
+    prefix = "hflgb"
+    module = "qlib.contrib.model.highfreq_gdbt_model"
+    cls = "HFLGBModel"
+    weighted = False
+    warm = False
+
+    def fit(self, params: Mapping[str, Any], lesson: Lesson, start: Path | None) -> Any:
+        _lightgbm()
+        from qlib.contrib.model.highfreq_gdbt_model import HFLGBModel
+
+        from bascule.models.dataset import array_dataset
+
+        chosen = dict(params)
+        rounds = {name: chosen.pop(name) for name in ("num_boost_round", "early_stopping_rounds")}
+        model = HFLGBModel(loss="binary", **{**chosen, **_fixed(lesson), "verbosity": -1})
+        model.fit(array_dataset(lesson), evals_result={}, **rounds)
+        return model
+
+
 class XGBoostKind(Kind):
     """``XGBModel``; stored in XGBoost's binary JSON, cut to its best round (qlib's is not)."""
 
@@ -261,6 +284,9 @@ class CatBoostKind(Kind):
         return model
 
     def save(self, model: Any, folder: Path) -> str:
+        about = model.model.get_metadata()
+        for name in ("model_guid", "train_finish_time"):  # same training, same bytes
+            about[name] = ""
         model.model.save_model(str(folder / "model.cbm"))
         return "model.cbm"
 
@@ -320,6 +346,14 @@ class DoubleEnsembleKind(Kind):
             "sub_weights": [1, 1, 1],
             "epochs": 100,
             "early_stopping_rounds": 20,
+            "enable_sr": True,
+            "enable_fs": True,
+            "alpha1": 1.0,
+            "alpha2": 1.0,
+            "bins_sr": 10,
+            "bins_fs": 5,
+            "decay": 0.5,
+            "sample_ratios": [0.8, 0.7, 0.6, 0.5, 0.4],
             "learning_rate": 0.05,
             "num_leaves": 31,
             "min_data_in_leaf": max(20, samples // 200),
