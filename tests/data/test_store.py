@@ -241,8 +241,9 @@ def test_panel_refusals(store: Store) -> None:
 
 def test_the_provider_before_is_kept_and_older_ones_go(store: Store) -> None:
     folders = []
-    for bars in (50, 60, 70):
-        store.write(make(NAMES, bars=bars), HOUR)
+    for volume in (1, 2, 3):
+        frame = make(NAMES, bars=50).assign(volume=np.float32(volume))
+        store.write(frame, HOUR, conflicts="replace")
         folders.append(store.build_provider(HOUR))
         assert store.build_provider(HOUR) == folders[-1]  # nothing to do
         assert store.provider(HOUR) == folders[-1].resolve()
@@ -289,7 +290,7 @@ def test_opening(tmp_path: Path, store: Store) -> None:
 def test_verify_and_damaged_files(store: Store) -> None:
     store.write(make(NAMES), HOUR)
     store.build_provider(HOUR)
-    assert store.verify() == 2 + 3 * 6
+    assert store.verify() == 2 + 4 * 6
     part = next((store.path / "candles/1h").glob("2024-02.*"))
     good = part.read_bytes()
     part.write_bytes(good[:100] + b"x" + good[101:])
@@ -303,17 +304,28 @@ def test_verify_and_damaged_files(store: Store) -> None:
     with pytest.raises(StoreError, match="cannot be read"):
         store.verify()
     part.write_bytes(good)
-    one = store.provider(HOUR) / "features/aaa_usdt/close.60min.bin"
+    one = store.provider(HOUR) / "arrays/close.f32"
     whole = one.read_bytes()
     one.write_bytes(whole[:-4] + b"abcd")
     with pytest.raises(StoreError, match="another checksum"):
         store.verify()
     one.write_bytes(whole[:-4])
-    with pytest.raises(StoreError, match="not of the calendar"):
+    with pytest.raises(StoreError, match="too short"):
         store.panel(HOUR)
     one.unlink()
     with pytest.raises(StoreError, match="cannot be read"):
         store.panel(HOUR)
+    one.write_bytes(whole)
+    one = store.provider(HOUR) / "features/aaa_usdt/close.60min.bin"
+    whole = one.read_bytes()
+    one.write_bytes(whole[:-4] + b"abcd")
+    with pytest.raises(StoreError, match="not what the array has"):
+        store.verify()
+    one.write_bytes(whole[:-4])
+    with pytest.raises(StoreError, match="not of the calendar"):
+        store.verify()
     (store.provider(HOUR) / "bascule.json").write_text("{")
     with pytest.raises(StoreError, match="build the provider again"):
         store.panel(HOUR)
+    store.build_provider(HOUR)  # and then it is whole again
+    assert store.verify() == 2 + 4 * 6

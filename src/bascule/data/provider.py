@@ -1,55 +1,66 @@
-"""The derived, disposable form of the candles: a plain qlib provider folder, which we read too.
+"""The derived, disposable form of the candles: arrays that we read, and a plain qlib provider folder.
 
 ::
 
+    <folder>/arrays/close.f32               every candle of every instrument, a row a candle open
     <folder>/calendars/60min.txt            every candle open, no holes
     <folder>/instruments/all.txt            id, first and last candle
     <folder>/features/btc_usdt/close.60min.bin
-    <folder>/bascule.json                   what it was made from, and checksums
+    <folder>/bascule.json                   what it was made from, how long it is, and checksums
 
-A ``.bin`` holds little-endian float32: the calendar index of the first candle, then one value a row up to the
-last candle. The values are those of the prepared panel (`prepare.py`). A finished folder is never changed,
-but for universes, which are added to it (`memberships.py`).
+Arrays are plain little-endian float32 ``[rows, instruments]`` without a header, instruments sorted, so that a
+panel is a mapping of the file and nothing is copied. A ``.bin`` holds float32 too: the calendar index of the
+first candle, then one value a row up to the last candle. The values of both are those of the prepared panel
+(`prepare.py`).
+
+Both only ever grow (`building.py`): bytes that `bascule.json` counts never change, and what lies behind them
+is no part of the provider yet. Who read an older `bascule.json` goes on with what it counts.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import mmap
 import os
-from collections.abc import Sequence
+import sys
+import zlib
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bascule.core import DataError, Panel, Progress, StoreError, Timeframe, UniverseError, moment
+from bascule.core import DataError, Panel, StoreError, Timeframe, UniverseError, moment
 from bascule.core.timeframe import Moment, TimeArray
-from bascule.data.prepare import Vwap, prepare
-from bascule.data.rows import FloatArray, Int64Array, Rows
+from bascule.data.rows import FloatArray
 
 NAME = "bascule.json"
-SCHEMA = 1
+CURRENT = "current"
+SCHEMA = 2
 _THREADS = 4
 _BLOCK = 16  # instruments: their values in a row of the panel fill a cache line
-_LONGEST = 2**24  # a float32 counts exactly up to here
+_FEW = 8  # an eighth of the instruments is read from their bins, more from the arrays
 REBUILD = "build the provider again"
 
 
 @dataclass(frozen=True)
 class Member:
-    """One instrument: calendar index of its first candle, number of rows, checksum of its bins."""
+    """One instrument: calendar index of its first candle, number of rows."""
 
     start: int
     rows: int
-    sha256: str
+
+    @property
+    def stop(self) -> int:
+        """Past its last row."""
+        return self.start + self.rows
 
 
 @dataclass(frozen=True)
 class Provider:
-    """A finished provider folder.
+    """A provider folder, as long as its `bascule.json` was when it was opened.
 
     Attributes:
         path: the folder.
@@ -58,8 +69,10 @@ class Provider:
         vwap: how `vwap` was made.
         start: first candle open, ns since 1970.
         rows: length of the calendar.
-        fields: names of the bins.
-        members: store id → its place in the calendar.
+        fields: names of arrays and bins, sorted.
+        members: store id → its place in the calendar, in the order of the arrays' columns.
+        months: month → digest of the candles that it was made from.
+        checks: field → CRC-32 of its array.
     """
 
     path: Path
@@ -70,6 +83,8 @@ class Provider:
     rows: int
     fields: tuple[str, ...]
     members: dict[str, Member]
+    months: dict[str, str]
+    checks: dict[str, int]
 
     @property
     def time(self) -> TimeArray:
@@ -78,7 +93,7 @@ class Provider:
 
     @classmethod
     def open(cls, path: Path) -> Provider:
-        """Open a finished folder.
+        """Open a folder.
 
         Raises:
             StoreError: it is missing, damaged or of another version.
@@ -98,18 +113,45 @@ class Provider:
                 raw["start"],
                 raw["rows"],
                 tuple(raw["fields"]),
-                {name: Member(**member) for name, member in raw["members"].items()},
+                {name: Member(*member) for name, member in sorted(raw["members"].items())},
+                dict(raw["months"]),
+                dict(raw["checks"]),
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(
                 f"the provider is missing or damaged ({type(error).__name__})",
                 where=str(place),
                 remedy=REBUILD,
             ) from error
 
+    def told(self) -> dict[str, Any]:
+        """What `bascule.json` says."""
+        return {
+            "schema": SCHEMA,
+            "timeframe": str(self.timeframe),
+            "fingerprint": self.fingerprint,
+            "vwap": self.vwap,
+            "start": self.start,
+            "rows": self.rows,
+            "fields": self.fields,
+            "members": {name: [member.start, member.rows] for name, member in self.members.items()},
+            "months": self.months,
+            "checks": self.checks,
+        }
+
     def bin(self, instrument: str, name: str) -> Path:
         """The file of one field of one instrument."""
-        return self.path / "features" / instrument.lower() / f"{name}.{self.timeframe.qlib}.bin"
+        return Path(self.bins([instrument], name)[0])
+
+    def bins(self, instruments: Iterable[str], name: str) -> list[str]:
+        """The files of one field of instruments."""
+        # texts: with thousands of files, objects for paths cost more than the files
+        end = f"{name}.{self.timeframe.qlib}.bin"
+        return [f"{self.path}/features/{instrument.lower()}/{end}" for instrument in instruments]
+
+    def array(self, name: str) -> Path:
+        """The file of one field of all instruments."""
+        return self.path / "arrays" / f"{name}.f32"
 
     def panel(
         self,
@@ -142,14 +184,44 @@ class Provider:
                 where=str(self.path),
                 remedy=f"the store has {time[0]} to {time[-1]}",
             )
-        # fields at the same time: reading and turning release the interpreter
-        with ThreadPoolExecutor(_THREADS) as pool:
-            arrays = list(pool.map(lambda name: self._field(name, names, low, high), wanted))
         listed = time[np.array([self.members[name].start for name in names])]
-        return Panel(self.timeframe, time[low:high], names, dict(zip(wanted, arrays, strict=True)), listed)
+        arrays = dict(zip(wanted, self._fields(wanted, names, low, high), strict=True))
+        return Panel(self.timeframe, time[low:high], names, arrays, listed)
 
-    def _field(self, name: str, instruments: Sequence[str], low: int, high: int) -> FloatArray:
-        """One field on the rows ``low:high`` of the calendar ``[T, N]``."""
+    def _fields(self, fields: Sequence[str], names: Sequence[str], low: int, high: int) -> list[FloatArray]:
+        """Fields on the rows ``low:high`` of the calendar, each ``[T, N]``."""
+        if len(names) == len(self.members):
+            return [self.mapped(name, low, high) for name in fields]
+        with ThreadPoolExecutor(_THREADS) as pool:  # reading and turning release the interpreter
+            if len(names) * _FEW <= len(self.members):
+                return list(pool.map(lambda name: self._of_bins(name, names, low, high), fields))
+            place = {name: column for column, name in enumerate(self.members)}
+            columns = np.array([place[name] for name in names])
+            return list(pool.map(lambda name: self.mapped(name, low, high).take(columns, axis=1), fields))
+
+    def mapped(self, name: str, low: int, high: int) -> FloatArray:
+        """One field of all instruments on the rows ``low:high`` ``[T, N]``: a private mapping of the file.
+
+        Who writes to it changes a copy of the pages, never the file.
+
+        Raises:
+            StoreError: the file is missing or too short.
+        """
+        path, width = self.array(name), 4 * len(self.members)
+        skip = low * width // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+        try:
+            with open(path, "rb", buffering=0) as stream:  # noqa: PTH123
+                # the whole file is looked at, so that a damaged one is told whatever the range
+                if os.fstat(stream.fileno()).st_size < width * self.rows:
+                    raise StoreError("the array is too short", where=str(path), remedy=REBUILD)
+                pages = mmap.mmap(stream.fileno(), high * width - skip, access=mmap.ACCESS_COPY, offset=skip)
+        except OSError as error:
+            raise StoreError(f"cannot be read ({error})", where=str(path), remedy=REBUILD) from error
+        found = np.frombuffer(pages, "<f4", offset=low * width - skip).reshape(high - low, len(self.members))
+        return found if sys.byteorder == "little" else found.astype(np.float32)
+
+    def _of_bins(self, name: str, instruments: Sequence[str], low: int, high: int) -> FloatArray:
+        """One field on the rows ``low:high`` of the calendar ``[T, N]``, from the files of instruments."""
         found = np.empty((high - low, len(instruments)), np.float32)
         # a few instruments at a time: their rows stay in the cache until they are turned into columns
         block = np.empty((min(_BLOCK, len(instruments)), high - low), "<f4")
@@ -158,7 +230,7 @@ class Provider:
             for row, instrument in zip(block, some, strict=False):
                 member = self.members[instrument]
                 first = min(max(low, member.start), high)
-                last = max(first, min(high, member.start + member.rows))
+                last = max(first, min(high, member.stop))
                 row[: first - low] = row[last - low :] = np.nan
                 # every file is looked at, so that a damaged one is told whatever the range
                 self._read(instrument, name, first - member.start, row[first - low : last - low])
@@ -183,24 +255,28 @@ class Provider:
                     stream.readinto(out.data)
         except OSError as error:
             raise StoreError(f"cannot be read ({error})", where=str(path), remedy=REBUILD) from error
-        if size != 4 * (member.rows + 1) or int(head[0]) != member.start:
+        if size < 4 * (member.rows + 1) or int(head[0]) != member.start:
             raise StoreError("the file is not of the calendar", where=str(path), remedy=REBUILD)
 
     def verify(self) -> int:
-        """Compare all bins with their checksums, return how many files were read.
+        """Compare all arrays with their checksums and all bins with them, return how many files were read.
 
         Raises:
             StoreError: one of them differs.
         """
-        for instrument, member in self.members.items():
-            try:
-                found = _digest([self.bin(instrument, name).read_bytes() for name in self.fields])
-            except OSError as error:
-                raise StoreError("a file is missing", where=str(error.filename), remedy=REBUILD) from error
-            if found != member.sha256:
-                folder = self.bin(instrument, "close").parent
-                raise StoreError("a file has another checksum", where=str(folder), remedy=REBUILD)
-        return len(self.members) * len(self.fields)
+        for name in self.fields:
+            values = self.mapped(name, 0, self.rows)
+            if zlib.crc32(values.astype("<f4", copy=False).data) != self.checks[name]:
+                raise StoreError(
+                    "the array has another checksum", where=str(self.array(name)), remedy=REBUILD
+                )
+            for column, (instrument, member) in enumerate(self.members.items()):
+                path = self.bin(instrument, name)
+                found = np.empty(member.rows, "<f4")
+                self._read(instrument, name, 0, found)
+                if found.tobytes() != values[member.start : member.stop, column].astype("<f4").tobytes():
+                    raise StoreError("the file is not what the array has", where=str(path), remedy=REBUILD)
+        return (len(self.members) + 1) * len(self.fields)
 
 
 def _known(wanted: Sequence[str] | None, members: dict[str, Member], path: Path) -> tuple[str, ...]:
@@ -214,76 +290,6 @@ def _known(wanted: Sequence[str] | None, members: dict[str, Member], path: Path)
             remedy=f"the store holds {len(members)}: {hand}, …",
         )
     return names
-
-
-def _digest(blobs: Sequence[bytes]) -> str:
-    digest = hashlib.sha256()
-    for blob in blobs:
-        digest.update(blob)
-    return digest.hexdigest()
-
-
-def build(
-    folder: Path, rows: Rows, timeframe: Timeframe, fingerprint: str, vwap: Vwap, progress: Progress
-) -> None:
-    """Write a provider of sorted rows into the empty ``folder``."""
-    axis = timeframe.axis(
-        np.datetime64(int(rows.time.min()), "ns"), np.datetime64(int(rows.time.max()), "ns")
-    )
-    if len(axis) > _LONGEST:
-        raise StoreError(
-            f"{len(axis)} rows are more than a qlib provider can number ({_LONGEST})",
-            where=str(folder),
-            remedy="use a longer timeframe",
-        )
-    bounds = rows.bounds
-    members: dict[str, Member] = {}
-    lines = []
-    fields: tuple[str, ...] = ()
-    for code, name in enumerate(rows.ids):
-        progress(code, len(rows.ids), f"provider {timeframe}: {name}")
-        panel = prepare(_single(rows, name, int(bounds[code]), int(bounds[code + 1]), timeframe), vwap=vwap)
-        start = int((panel.time[0] - axis[0]) / timeframe.delta)
-        fields = tuple(sorted(panel.fields))
-        place = folder / "features" / name.lower()
-        place.mkdir(parents=True)
-        blobs = []
-        for one in fields:
-            blob = np.concatenate([[np.float32(start)], panel[one][:, 0]]).astype("<f4").tobytes()
-            (place / f"{one}.{timeframe.qlib}.bin").write_bytes(blob)
-            blobs.append(blob)
-        members[name] = Member(start, len(panel.time), _digest(blobs))
-        lines.append("\t".join([name, *texts(panel.time[[0, -1]], timeframe)]))
-    (folder / "calendars").mkdir()
-    (folder / "calendars" / f"{timeframe.qlib}.txt").write_text("\n".join(texts(axis, timeframe)) + "\n")
-    (folder / "instruments").mkdir()
-    (folder / "instruments" / "all.txt").write_text("\n".join(lines) + "\n")
-    about = {
-        "schema": SCHEMA,
-        "timeframe": str(timeframe),
-        "fingerprint": fingerprint,
-        "vwap": vwap,
-        "start": int(axis[0].astype(np.int64)),
-        "rows": len(axis),
-        "fields": fields,
-        "members": {name: asdict(member) for name, member in members.items()},
-    }
-    (folder / NAME).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
-    progress(len(rows.ids), len(rows.ids), f"provider {timeframe}")
-
-
-def _single(rows: Rows, name: str, start: int, stop: int, timeframe: Timeframe) -> Panel:
-    """One instrument's raw candles on the regular axis from its first to its last ``[T, 1]``."""
-    stamps: Int64Array = rows.time[start:stop]
-    step = timeframe.seconds * 1_000_000_000
-    at = (stamps - stamps[0]) // step
-    time = timeframe.axis(np.datetime64(int(stamps[0]), "ns"), np.datetime64(int(stamps[-1]), "ns"))
-    fields = {}
-    for column, values in rows.values.items():
-        dense = np.full((len(time), 1), np.nan, np.float32)
-        dense[at, 0] = values[start:stop]
-        fields[column] = dense
-    return Panel(timeframe, time, (name,), fields, time[:1].copy())
 
 
 def texts(time: TimeArray, timeframe: Timeframe) -> list[str]:

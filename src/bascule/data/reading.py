@@ -16,14 +16,13 @@ from bascule.core import Panel, Progress, StoreError, Timeframe, UniverseError, 
 from bascule.core.timeframe import Moment
 from bascule.data import memberships, partitions, pointintime, slow
 from bascule.data.manifest import Manifest, Section, Table
-from bascule.data.provider import REBUILD, Provider
+from bascule.data.provider import CURRENT, REBUILD, Provider
 from bascule.data.sections import read_rows
 from bascule.data.universe import UniverseSettings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CURRENT = "current"
 _AGAIN = 5  # times that a reader who is overtaken by writers starts again
 Found = TypeVar("Found")
 

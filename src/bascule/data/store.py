@@ -5,7 +5,7 @@
     <store>/manifest.json                       the state; replacing it is the commit
     <store>/candles/1h/2024-01.<digest>.parquet one month, or what was appended to it; content in the name
     <store>/tables/onchain/2024.<digest>.parquet slow data (`slow.py`)
-    <store>/provider/1h/<fingerprint>-typical/  derived (`provider.py`)
+    <store>/provider/1h/<fingerprint>-typical/  derived; fingerprint of when it was made (`provider.py`)
     <store>/provider/1h/current                 symbolic link to the provider in use
 
 `Store.write`
@@ -18,32 +18,30 @@
        go when the next writer starts. A reader that is overtaken twice reads again.
 
 `Store.resample` derives longer timeframes (`resample.py`), `Store.compact` makes one file of each month.
-`Store.build_provider` writes a new folder aside, renames it, and turns the link; the folder before is kept
-for those who still read it. `Store.panel` joins slow data point-in-time (`pointintime.py`).
+`Store.build_provider` grows the provider by what was appended, or writes a new folder aside and turns the
+link (`building.py`). `Store.panel` joins slow data point-in-time (`pointintime.py`).
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bascule.core import Progress, StoreError, Timeframe, silent
-from bascule.core.files import TEMPORARY, atomic_folder, point
+from bascule.core.files import TEMPORARY
 from bascule.core.timeframe import Moment
-from bascule.data import memberships, partitions, slow
+from bascule.data import building, memberships, partitions, slow
 from bascule.data.derived import derive
 from bascule.data.lock import writer_lock
 from bascule.data.manifest import Manifest, Section
 from bascule.data.partitions import Conflicts
 from bascule.data.prepare import Vwap
-from bascule.data.provider import Provider, build
-from bascule.data.reading import CURRENT, Reader, parsed
+from bascule.data.reading import Reader, parsed
 from bascule.data.repair import Repair, repair_rows
 from bascule.data.rows import Rows
-from bascule.data.sections import extended, nanoseconds, read_rows, refuse_errors
+from bascule.data.sections import extended, nanoseconds, refuse_errors
 from bascule.data.transaction import transaction
 from bascule.data.universe import UniverseSettings
 
@@ -263,34 +261,44 @@ class Store(Reader):
         settings: UniverseSettings,
         *,
         progress: Progress = silent,
+        empty: Literal["error", "keep"] = "error",
     ) -> Path:
         """Keep a universe: its membership history is made with every provider, also for qlib's markets.
+
+        Args:
+            name: lower case; also of the file.
+            timeframe: of the candles.
+            settings: who is a member.
+            progress: called when it is done.
+            empty: what to do when no row has a member (yet): refuse it, or keep a universe without members,
+                which gets them when candles come.
 
         Returns:
             ``instruments/<name>.txt`` of the current provider.
 
         Raises:
             StoreError: no provider was built, or the name is not plain.
-            UniverseError: no row has a member.
+            UniverseError: no row has a member, and ``empty`` is ``"error"``.
         """
         timeframe = parsed(timeframe)
         memberships.must_be_plain(name)
-        current = self._provider(timeframe)
         with transaction(self.path, self.patience) as manifest:
-            file = memberships.write(current, name, settings)
+            current = self._provider(timeframe)
+            memberships.write(current, name, settings, empty=empty == "keep")
             told = settings.model_dump(mode="json")
             ours = {**manifest.universes.get(str(timeframe), {}), name: told}
             if ours != manifest.universes.get(str(timeframe)):
                 manifest.changed(universes={**manifest.universes, str(timeframe): ours}).write(self.path)
         progress(1, 1, f"universe {name}")
-        return file
+        return memberships.file_of(current, name)
 
     def build_provider(
         self, timeframe: Timeframe | str, *, vwap: Vwap = "typical", progress: Progress = silent
     ) -> Path:
         """Derive the provider of the present candles and make it the current one; returns its folder.
 
-        Nothing is done when the current one is up to date.
+        Nothing is done when the current one is up to date; when candles only came to it, it grows by them
+        (`building.py`). Universes that are kept grow with it.
 
         Raises:
             StoreError: no such candles, a damaged file, or another writer is at work.
@@ -299,25 +307,10 @@ class Store(Reader):
         timeframe = parsed(timeframe)
         with transaction(self.path, self.patience) as manifest:
             section = manifest.section(timeframe, self.path)
-            mark = section.fingerprint()
+            told = manifest.universes.get(str(timeframe), {})
+            universes = {name: UniverseSettings.read(values) for name, values in told.items()}
             home = self.path / "provider" / str(timeframe)
-            folder = home / f"{mark}-{vwap}"
-            link = home / CURRENT
-            before = link.resolve() if link.is_symlink() else None
-            if not folder.exists():
-                rows = read_rows(section, self.path, None, None)
-                with atomic_folder(folder) as aside:
-                    build(aside, rows, timeframe, mark, vwap, progress)
-                    made = Provider.open(aside)
-                    for name, told in manifest.universes.get(str(timeframe), {}).items():
-                        memberships.write(made, name, UniverseSettings.read(told))
-            if before != folder.resolve():
-                point(link, folder)
-                kept = (folder.resolve(), before)
-                for other in home.iterdir():
-                    if other.is_dir() and not other.is_symlink() and other.resolve() not in kept:
-                        shutil.rmtree(other)
-        return folder
+            return building.refresh(home, section, self.path, timeframe, vwap, universes, progress)
 
 
 def _is_empty(folder: Path) -> bool:

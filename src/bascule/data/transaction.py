@@ -13,7 +13,14 @@ from bascule.data.lock import writer_lock
 from bascule.data.manifest import Manifest
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_PLACES = ("candles/*", "tables/*", "provider/*", "provider/*/*/instruments")
+_PLACES = (
+    "candles/*",
+    "tables/*",
+    "provider/*",
+    "provider/*/*",
+    "provider/*/*/instruments",
+    "provider/*/*/calendars",
+)
 
 
 @contextlib.contextmanager
