@@ -6,7 +6,8 @@
    once a candle, shared by all pairs. The universe is the bundle's, never the whitelist: a run with one pair
    sees the same cross-section as a run with all.
 3. Entries: alpha rank at or above the threshold, a target weight on that side, risk score and portfolio risk
-   below their limits, and a candle that traded. Shorts (futures only) mirror longs.
+   below their limits, and a candle that traded. Shorts (futures only) mirror longs. A live run that computes
+   enters no pair whose candles are unhealthy (`watch.py`; thresholds: configuration key ``bascule.health``).
 4. Exits: the rank fell below the exit threshold (alpha decay), the instrument left the universe, or risk is
    critical.
 5. Stakes are target weights of the wallet; stops are the row's stop distance from the entry price, and only
@@ -31,7 +32,9 @@ from freqtrade.strategy import DecimalParameter, IStrategy, stoploss_from_absolu
 
 from bascule import __version__
 from bascule.bridge.freqtrade import datafiles, feed
+from bascule.bridge.freqtrade.watch import Watch
 from bascule.core import BasculeError, BridgeError, Instrument
+from bascule.data.issues import HealthSettings
 from bascule.signals import Bundle, SignalFrame, unavailable_live
 
 LIVE_MODES = (RunMode.DRY_RUN, RunMode.LIVE)
@@ -80,6 +83,7 @@ class FactorStrategy(IStrategy):
             self._bundle = self._open(options)
             self._mode = self._choose_mode(config, options)
             self._check_fit(config)
+            health = HealthSettings.read(options.get("health") or {}, where="bascule.health")
         except BasculeError as error:
             raise OperationalException(str(error)) from None
         spec = self._bundle.spec
@@ -91,6 +95,8 @@ class FactorStrategy(IStrategy):
         # one candle more, so that a window that starts between two candles still covers the look-back
         self.startup_candle_count = self._bundle.lookback + 1 if self._mode == "computed" else 1
         self._cached: tuple[Any, SignalFrame] | None = None
+        watched = self._mode == "computed" and config.get("runmode") in LIVE_MODES
+        self._watch = Watch(spec.bar, health) if watched else None
         self._adopt_rules()
         super().__init__(config)
 
@@ -210,12 +216,17 @@ class FactorStrategy(IStrategy):
                 bars=self._bundle.lookback + SHOWN_LIVE if live else None,
             )
             self._cached = (key, self._bundle.live(panel))
+            if self._watch is not None:
+                for news in self._watch.look(candles):
+                    self.dp.send_msg(news)
         return self._cached[1]
 
     def populate_indicators(self, dataframe: pd.DataFrame, metadata: dict[str, Any]) -> pd.DataFrame:
         """Put the signals beside the candles."""
         try:
             columns = feed.join(self._signals(), metadata["pair"], dataframe["date"])
+            if self._watch is not None:
+                columns["untradable"] = self._watch.marks(metadata["pair"], dataframe["date"])
         except BasculeError as error:
             raise OperationalException(str(error)) from None
         return dataframe.assign(**columns)
@@ -227,6 +238,8 @@ class FactorStrategy(IStrategy):
             & (dataframe["risk_score"] < self.risk_limit.value)
             & (dataframe["portfolio_risk"] < self.portfolio_limit.value)
         )
+        if "untradable" in dataframe:
+            allowed &= dataframe["untradable"] == 0
         rank, weight = dataframe["alpha_rank"], dataframe["target_weight"]
         long = allowed & (rank >= self.entry_rank.value) & (weight > 0)
         dataframe.loc[long, ["enter_long", "enter_tag"]] = (1, "alpha_long")
