@@ -2,14 +2,15 @@
 
 1. `contributions` splits each prediction into one part per feature and a base: SHAP values of trees (Lundberg
    et al. 2020, computed exactly by the tree libraries themselves), terms of a linear model.
-2. `shap_importance` averages their absolute values; `permutation_importance` measures, for any model, how much
-   rank IC is lost when a feature's values are permuted among the instruments of a time.
+2. `shap_importance` averages their absolute values; `permutation_importance` measures, for any model, how
+   much rank IC is lost when a feature's values are permuted among the instruments of a time.
 3. `stability` compares importances over folds: what is important once by chance does not stay so.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -109,8 +110,8 @@ class Stability:
     Attributes:
         consecutive: rank correlation of importances of each fold with the next ``[folds − 1]``.
         overlap: share of the ``top`` features of each fold that are among those of the next ``[folds − 1]``.
-        features: one row a feature, strongest first: ``mean``, ``std``, ``top`` (share of folds in which it is
-            among the top).
+        features: one row a feature, strongest first: ``mean``, ``std``, ``top`` (share of folds in which it
+            is among the top).
         top: how many count as top.
     """
 
@@ -145,7 +146,7 @@ def stability(table: pd.DataFrame, top: int = 10) -> Stability:
     consecutive = np.divide(product, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
     best = np.argsort(-weights, axis=1, kind="stable")[:, :top]
     sets = [set(row.tolist()) for row in best]
-    overlap = np.array([len(a & b) / top for a, b in zip(sets[:-1], sets[1:], strict=True)])
+    overlap = np.array([len(a & b) / top for a, b in pairwise(sets)])
     often = np.array([sum(f in one for one in sets) / len(sets) for f in range(weights.shape[1])])
     features = pd.DataFrame(
         {"mean": weights.mean(axis=0), "std": weights.std(axis=0), "top": often}, index=table.index

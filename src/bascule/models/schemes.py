@@ -1,10 +1,11 @@
 """Combinatorial purged cross-validation of a model (López de Prado 2018, ch. 12).
 
-1. The rows with labels are cut into G groups; every choice of k of them is tested once by a model that learned
-   from the rest, less the rows whose labels touch a tested group, less an embargo after each (`evaluate.splits`).
+1. The rows with labels are cut into G groups; every choice of k of them is tested once by a model that
+   learned from the rest, less the rows whose labels touch a tested group, less an embargo after each
+   (`evaluate.splits`).
 2. The newest part of the training rows stops the training; rows whose labels reach into it are left out.
-3. The tested groups of all splits make k / G · C(G, k) whole histories: each row of a history was predicted by
-   a model that did not see it. Their ICs show how much of a result is luck of the path.
+3. The tested groups of all splits make k / G · C(G, k) whole histories: each row of a history was predicted
+   by a model that did not see it. Their ICs show how much of a result is luck of the path.
 
 These histories judge a model; they are not a simulation: some models learned from rows after those they
 predict. What is traded comes from `train_walk_forward`.
@@ -39,7 +40,7 @@ class CrossSettings(Settings):
         default=0.2,
         ge=0.05,
         le=0.5,
-        description="share of the training rows, the newest, that stops training",
+        description="share of the training rows, the newest, that stops it",
     )
 
 

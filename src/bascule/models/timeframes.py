@@ -1,10 +1,10 @@
 """Factors of several timeframes on one time axis, joined by the time at which each candle is closed.
 
-1. `coarse` makes candles of a longer timeframe from a panel. A candle counts only when its last part is there:
-   one that is still forming, or whose beginning is missing, is left out.
-2. A factor of any timeframe is known when its candle closes. `join` gives each row of the base axis the newest
-   value whose candle closed no later than the row's own candle. Joining by open times instead would show a
-   four-hour candle three hours before it is over: the classic leak.
+1. `coarse` makes candles of a longer timeframe from a panel. A candle counts only when its last part is
+   there: one that is still forming, or whose beginning is missing, is left out.
+2. A factor of any timeframe is known when its candle closes. `join` gives each row of the base axis the
+   newest value whose candle closed no later than the row's own candle. Joining by open times instead would
+   show a four-hour candle three hours before it is over: the classic leak.
 """
 
 from __future__ import annotations

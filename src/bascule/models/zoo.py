@@ -204,7 +204,7 @@ def brief(kind: str) -> dict[str, Any]:
 def small_market(
     features: int, steps: int, *, seed: int = 0, rows: int = 640, width: int = 10
 ) -> tuple[FloatArray, FloatArray, Panel]:
-    """Values ``[features · steps, T, N]``, label and panel of 4-hour candles; the first feature drives them."""
+    """Values ``[features · steps, T, N]``, label and panel of 4-hour candles driven by the first feature."""
     random = np.random.default_rng(seed)
     signal = random.standard_normal((features, rows, width)).astype(np.float32)
     move = random.standard_normal((rows, width)) * 0.01 + random.standard_normal((rows, 1)) * 0.005
