@@ -11,7 +11,9 @@
 3. The floor reads six fields and writes 158 outputs with stores that pass the caches, tile by tile in the
    engine's own order, and does nothing else.
 
-Contenders that are not installed are left out: KunQuant (``--kunquant FOLDER`` where pip put it with
+Further sections: one new candle; random formulae with their IC (`formulae.py`); the first call of a new process.
+
+Contenders that are not installed are left out: AlphaGen (``--alphagen FOLDER`` of its repository), KunQuant (``--kunquant FOLDER`` where pip put it with
 ``--target``), polars, and the prototype that this engine grew out of (``--prototype FOLDER``).
 """
 
@@ -22,6 +24,7 @@ import importlib.metadata
 import json
 import platform
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -29,6 +32,7 @@ from pathlib import Path
 from statistics import median
 
 import contenders
+import formulae
 
 from bascule import engine, factors
 from bascule.core import Panel
@@ -124,6 +128,14 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, object]:
     return {"panel": name, "instruments": width, "rows": rows, "results": table}
 
 
+def tell(report: dict[str, object]) -> None:
+    print(f"\n{report['instruments']} instruments x {report['rows']} rows, Alpha158")
+    print(f"{'':20} {'CPU s':>9} {'wall s':>9} {'x bascule':>10} {'x floor':>8}")
+    for name, row in report["results"].items():  # type: ignore[attr-defined]
+        ratios = [f"{row[key]:.1f}" if row[key] else "" for key in ("x bascule", "x floor")]
+        print(f"{name:20} {row['cpu']:9.3f} {row['wall']:9.3f} {ratios[0]:>10} {ratios[1]:>8}")
+
+
 def candle(arguments: argparse.Namespace) -> dict[str, object]:
     """One new candle: 158 factors, wall milliseconds."""
     table = {}
@@ -136,6 +148,35 @@ def candle(arguments: argparse.Namespace) -> dict[str, object]:
             took.append((time.perf_counter() - start) * 1e3)
         table[width] = {"min": round(min(took), 3), "median": round(median(took), 3)}
     return table
+
+
+_FIRST = """
+import time
+begin = time.perf_counter()
+import numpy as np
+from bascule import engine, factors
+from bascule.core import Panel, Timeframe
+imported = time.perf_counter()
+hour = Timeframe.parse("1h")
+times = np.datetime64("2024-01-01", "ns") + np.arange(2000) * hour.delta
+rng = np.random.default_rng(0)
+close = np.exp(np.cumsum(rng.normal(0, 0.01, (2000, 100)), axis=0)).astype(np.float32)
+fields = {name: close for name in ("open", "high", "low", "close", "vwap", "volume")}
+panel = Panel(hour, times, tuple(f"C{n:03d}_USDT" for n in range(100)), fields, np.full(100, times[0]))
+called = time.perf_counter()
+engine.evaluate([factor.text for factor in factors.library("alpha158")], panel)
+print(imported - begin, time.perf_counter() - called)
+"""
+
+
+def first_call() -> None:
+    """Import, and the first evaluation of Alpha158 in a new process, planning included: wall seconds."""
+    runs = []
+    for _ in range(5):
+        done = subprocess.run([sys.executable, "-c", _FIRST], check=True, capture_output=True, text=True)
+        runs.append([float(number) for number in done.stdout.split()])
+    imported, called = (median(column) for column in zip(*runs, strict=True))
+    print(f"\nnew process: import {imported:.2f} s, first call {called:.2f} s (medians, wall)")
 
 
 def machine() -> str:
@@ -161,23 +202,28 @@ def main() -> None:
         type=Path,
         default=Path(__file__).resolve().parents[2] / "shared" / "bench" / "engine_prototype",
     )
+    shared = Path(__file__).resolve().parents[2] / "shared" / "bench"
+    parser.add_argument("--formulae", type=Path, default=shared / "alphagen_expressions.txt")
+    parser.add_argument("--alphagen", type=Path, help="folder of AlphaGen's repository")
+    parser.add_argument("--sections", default="alpha158,candle,formulae,first", help="comma-separated")
     parser.add_argument("--qlib-instruments", type=int, default=4, help="qlib runs these and is scaled up")
     arguments = parser.parse_args()
     print(machine())
     names = ("numpy", "polars", "pyqlib")
     print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in names if contenders.have(name)))
-    reports = [
-        measure(n, arguments) for n in (["A", "B"] if arguments.panel == "both" else [arguments.panel])
-    ]
-    for report in reports:
-        print(f"\n{report['instruments']} instruments x {report['rows']} rows, Alpha158")
-        print(f"{'':20} {'CPU s':>9} {'wall s':>9} {'x bascule':>10} {'x floor':>8}")
-        for name, row in report["results"].items():  # type: ignore[attr-defined]
-            ratios = [f"{row[key]:.1f}" if row[key] else "" for key in ("x bascule", "x floor")]
-            print(f"{name:20} {row['cpu']:9.3f} {row['wall']:9.3f} {ratios[0]:>10} {ratios[1]:>8}")
-    print("\none new candle, 158 factors, ms:", json.dumps(candle(arguments)))
-    for name, count in contenders.EXPRESSED.items():
-        print(f"{name} has operators for {count} of 158")
+    sections = set(arguments.sections.split(","))
+    if "alpha158" in sections:
+        for name in ["A", "B"] if arguments.panel == "both" else [arguments.panel]:
+            tell(measure(name, arguments))
+    if "candle" in sections:
+        print("\none new candle, 158 factors, ms:", json.dumps(candle(arguments)))
+    if "formulae" in sections and arguments.formulae.is_file():
+        width, rows = (QUICK if arguments.quick else PANELS)["A"]
+        formulae.report(
+            contenders.panel(width, rows), arguments.formulae, arguments.alphagen, arguments.repeats
+        )
+    if "first" in sections:
+        first_call()
     for name, seconds in contenders.COMPILED.items():
         print(f"compile time of {name}: {seconds:.1f} s")
 
