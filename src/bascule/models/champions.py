@@ -1,0 +1,192 @@
+"""Which model serves: champion, challengers, promotion, roll-back.
+
+::
+
+    store/
+      models/2024-05-01T00/      finished models, each written in one atomic step and never changed
+      champion -> models/…       the model that serves
+      history/000003.json        what was promoted or rolled back, when and why
+
+1. A challenger is trained into ``models/`` (`task.finish`). Nothing serves it.
+2. `promote` opens the challenger, and so checks that it is whole, then turns the link ``champion`` in one
+   step, then writes the history. A crash before the turn leaves the old champion serving; after it, the new
+   one.
+3. The link is the truth. When the store is opened, a turn whose record is missing gets one.
+4. `roll_back` turns the link to the champion before, and that is a record like every other.
+5. One process at a time writes (an advisory lock, gone with the process); readers need no lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bascule.core import BasculeError, BundleError, ConfigError
+from bascule.core.files import point, sweep, write_json
+from bascule.models.predictor import META, Predictor, load, read_meta
+
+CHAMPION = "champion"
+MODELS = "models"
+HISTORY = "history"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One turn of the link.
+
+    Attributes:
+        number: 1, 2, …
+        action: ``promote``, ``roll back`` or ``recovered`` (a turn whose record a crash kept from being
+            written).
+        model: folder name of the model that serves since.
+        before: of the one that served until then, or "".
+        at: when, in the data's time: open of the candle at which it was decided, or "" if unknown.
+        reason: in a sentence.
+        fingerprint: of the model.
+    """
+
+    number: int
+    action: str
+    model: str
+    before: str
+    at: str
+    reason: str
+    fingerprint: str
+
+
+class Champions:
+    """A store of models of which one serves.
+
+    Args:
+        folder: of the store; made if it is not there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.models = folder / MODELS
+        self.models.mkdir(parents=True, exist_ok=True)
+        (folder / HISTORY).mkdir(exist_ok=True)
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    @property
+    def serving(self) -> str:
+        """Folder name of the model that serves, "" if there is none."""
+        try:
+            return (self.folder / CHAMPION).readlink().name
+        except FileNotFoundError:
+            return ""
+
+    def champion(self) -> Predictor:
+        """The model that serves.
+
+        Raises:
+            BundleError: there is none, or it is damaged.
+        """
+        if not self.serving:
+            raise BundleError(
+                "no model was promoted yet", where=str(self.folder), remedy="train one and promote it"
+            )
+        return load(self.models / self.serving)
+
+    def finished(self) -> tuple[str, ...]:
+        """Folder names of all finished models, sorted."""
+        return tuple(sorted(path.parent.name for path in self.models.glob(f"*/{META}")))
+
+    def history(self) -> tuple[Event, ...]:
+        """All turns of the link, oldest first.
+
+        Raises:
+            BundleError: a record is damaged.
+        """
+        found = []
+        for path in sorted((self.folder / HISTORY).glob("*.json")):
+            try:
+                found.append(Event(**json.loads(path.read_text("utf-8"))))
+            except (ValueError, TypeError) as error:
+                raise BundleError(
+                    f"not a record: {error}", where=str(path), remedy="restore it from a copy"
+                ) from error
+        return tuple(found)
+
+    # -- writing -------------------------------------------------------------------------------------
+
+    def promote(self, model: str, *, reason: str, at: str = "") -> Event:
+        """Let a finished model serve.
+
+        Args:
+            model: its folder name.
+            reason: why.
+            at: time of the decision, in the data's time.
+
+        Raises:
+            BundleError: it is missing or damaged: the old champion goes on serving.
+        """
+        with self.writing():
+            return self._turn("promote", model, reason, at)
+
+    def roll_back(self, *, reason: str, at: str = "") -> Event:
+        """Let the champion before serve again.
+
+        Raises:
+            ConfigError: there was none.
+        """
+        with self.writing():
+            served = [event.model for event in self.history()]
+            now = self.serving
+            # the newest that is not the one to be left, and was not left in the same way before
+            left = {event.before for event in self.history() if event.action == "roll back"}
+            older = [one for one in served if one != now and one not in left]
+            if not older:
+                raise ConfigError(
+                    "no champion served before this one",
+                    where=str(self.folder),
+                    remedy="promote another model",
+                )
+            return self._turn("roll back", older[-1], reason, at)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the store for writing; re-entered by nobody.
+
+        Raises:
+            BasculeError: another process holds it.
+        """
+        with (self.folder / ".lock").open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BasculeError(
+                    "another process writes to this store", where=str(self.folder), remedy="wait for it"
+                ) from None
+            sweep(self.folder)
+            sweep(self.folder / HISTORY)
+            self._recover()
+            yield
+
+    def _recover(self) -> None:
+        """Write the record of a turn that a crash kept from being written."""
+        now, past = self.serving, self.history()
+        last = past[-1].model if past else ""
+        if now and now != last:
+            self._record("recovered", now, last, "", "the process ended between the turn and its record")
+
+    def _turn(self, action: str, model: str, reason: str, at: str) -> Event:
+        path = self.models / model
+        load(path)
+        before = self.serving
+        point(self.folder / CHAMPION, path)
+        return self._record(action, model, before, at, reason)
+
+    def _record(self, action: str, model: str, before: str, at: str, reason: str) -> Event:
+        number = len(self.history()) + 1
+        made_of = str(read_meta(self.models / model)["fingerprint"])
+        event = Event(number, action, model, before, at, reason, made_of)
+        record: dict[str, Any] = dict(vars(event))
+        write_json(self.folder / HISTORY / f"{number:06d}.json", record)
+        return event

@@ -1,0 +1,381 @@
+"""Retraining that decides for itself: when to train, and whether the new model may serve.
+
+At each check, after the close of one candle:
+
+1. *When*: on schedule, or when `drift.watch` finds a reason, or when nothing serves yet.
+2. *Train* a challenger on the rows before a judging window that ends now, all label ends considered::
+
+       train … | purge + embargo | valid … | purge + embargo | judging window | purge | now
+
+   With ``warm_start`` it goes on from the champion, where the kind can.
+3. *Judge* both on that window. Neither has learned from it: the champion's own training ended earlier still.
+4. *Promote* the challenger if its mean rank IC is higher by ``min_gain`` and the difference is positive with
+   the asked-for confidence (stationary bootstrap); without a champion, if its IC is above ``min_ic``.
+5. The champion predicts the rows until the next check.
+
+`run_adaptive` does that over a history, so that what is measured is what would have been done; `check` is one
+such step, for a bot that lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from bascule.core import ConfigError, Panel, Progress, Settings, silent
+from bascule.core.panel import FloatArray
+from bascule.evaluate import ic_series, mean_interval
+from bascule.models.champions import Champions, Event
+from bascule.models.drift import DriftSettings, Trigger, watch
+from bascule.models.predictor import Predictor, read_meta
+from bascule.models.samples import gather
+from bascule.models.settings import ModelSettings
+from bascule.models.task import Job, Task, finish, predict_rows
+
+_SAMPLE_ROWS = 200
+
+
+class RetrainSettings(Settings):
+    """When a model is trained again, and when it may serve."""
+
+    check_days: float = Field(default=1.0, gt=0, description="days between two checks")
+    schedule_days: float | None = Field(
+        default=30.0,
+        gt=0,
+        description="train when the champion is this old; None: only when something drifts",
+    )
+    drift: DriftSettings | None = Field(
+        default=DriftSettings(), description="what counts as drift; null: nothing is watched"
+    )
+    recent_days: float = Field(default=14.0, gt=0, description="days watched for drift")
+    rest_days: float = Field(default=7.0, ge=0, description="fewest days between two trainings")
+    train_days: float = Field(default=180.0, gt=0, description="history of training and validation")
+    valid_share: float = Field(
+        default=0.2, ge=0.05, le=0.5, description="its newest share stops the training"
+    )
+    judge_days: float = Field(
+        default=21.0, gt=0, description="days that champion and challenger are judged on"
+    )
+    embargo_bars: int = Field(default=1, ge=0, description="rows kept free beyond the purge")
+    warm_start: bool = Field(default=False, description="go on from the champion where the kind can")
+    min_gain: float = Field(default=0.0, ge=0, description="rank IC by which a challenger must be better")
+    confidence: float = Field(
+        default=0.8, ge=0.5, lt=1, description="one-sided confidence that it is better at all"
+    )
+    min_ic: float = Field(default=0.0, ge=-1, lt=1, description="rank IC that the first champion needs")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Champion against challenger.
+
+    Attributes:
+        promote: True if the challenger may serve.
+        challenger: its mean rank IC on the judging window.
+        champion: the champion's, or None.
+        low: lower end of the one-sided interval of the difference.
+        reason: in a sentence.
+    """
+
+    promote: bool
+    challenger: float
+    champion: float | None
+    low: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one check did.
+
+    Attributes:
+        row: the row after whose close it took place.
+        triggers: reasons to train; empty = nothing was done.
+        model: the challenger's folder name, or "".
+        verdict: on it, or None.
+        event: its promotion, or None.
+    """
+
+    row: int
+    triggers: tuple[Trigger, ...]
+    model: str
+    verdict: Verdict | None
+    event: Event | None
+
+
+@dataclass(frozen=True, eq=False)
+class Adaptive:
+    """A history of retraining.
+
+    Attributes:
+        values: out-of-sample predictions of whoever served, float32 ``[T, N]``.
+        model_id: per row ``[T]``, "" where nothing served.
+        checks: all checks that trained.
+        store: the store that it left.
+    """
+
+    values: FloatArray
+    model_id: NDArray[np.str_]
+    checks: tuple[Check, ...]
+    store: Champions
+
+
+def judge(
+    challenger: NDArray[np.float64],
+    champion: NDArray[np.float64] | None,
+    horizon: int,
+    settings: RetrainSettings,
+    seed: int,
+) -> Verdict:
+    """Decide by the rank IC series of both on the judging window."""
+    mean = float(np.nanmean(challenger)) if np.isfinite(challenger).any() else float("nan")
+    if champion is None or not np.isfinite(champion).any():
+        good = bool(mean > settings.min_ic)
+        why = f"first champion: rank IC {mean:.4f}, {settings.min_ic:g} is needed"
+        return Verdict(good, mean, None, float("nan"), why)
+    gap = challenger - champion
+    # a two-sided interval of level 2c − 1 has the one-sided bound of confidence c as its lower end
+    level = max(2.0 * settings.confidence - 1.0, 1e-6)
+    span = mean_interval(gap, horizon, level=level, reps=500, seed=seed)
+    good = bool(span.mean >= settings.min_gain and span.low > 0.0)
+    was = float(np.nanmean(champion))
+    why = f"rank IC {mean:.4f} against {was:.4f}; the difference is above {span.low:+.4f} with " + (
+        f"{settings.confidence:.0%} confidence"
+    )
+    return Verdict(good, mean, was, span.low, why)
+
+
+class Retrainer:
+    """Checks, trains, judges and promotes on one history.
+
+    Args:
+        values: features ``[F, T, N]``.
+        names: their names.
+        label: raw forward returns ``[T, N]`` over ``horizon`` bars.
+        panel: gives axes and members.
+        horizon: bars of the label.
+        model: what learns.
+        settings: when and whether.
+        store: where models live.
+        seed: of the models' random choices and of the bootstrap.
+    """
+
+    def __init__(
+        self,
+        values: FloatArray,
+        names: Sequence[str],
+        label: FloatArray,
+        panel: Panel,
+        *,
+        horizon: int,
+        model: ModelSettings,
+        settings: RetrainSettings,
+        store: Champions,
+        seed: int,
+    ) -> None:
+        self.task = Task.of(values, tuple(names), label, panel, model, seed)
+        self.label, self.panel, self.horizon = label, panel, horizon
+        self.purge = model.reach(horizon)
+        self.settings, self.store = settings, store
+        self._bars = panel.timeframe.bars
+
+    def check(self, row: int, *, last_training: int | None = None) -> Check:
+        """One check after the close of ``row``: train, judge and promote if there is a reason to.
+
+        Args:
+            row: number of the newest row.
+            last_training: row of the last training, champion or not; default the champion's own.
+        """
+        triggers = self._triggers(row, last_training)
+        if not triggers:
+            return Check(row, (), "", None, None)
+        name = self.train(row)
+        verdict, event = self.decide(name, row)
+        return Check(row, triggers, name, verdict, event)
+
+    def train(self, row: int) -> str:
+        """Train a challenger on what is known after the close of ``row``; returns its folder name."""
+        job = self._job(row)
+        finish(self.task, job, self.store.models / job.id)
+        return job.id
+
+    def decide(self, name: str, row: int) -> tuple[Verdict, Event | None]:
+        """Judge a challenger against the champion and promote it if it is better."""
+        from bascule.models.predictor import load
+
+        rows = self._judging(row)
+        series = [self._ic(load(self.store.models / name), rows)]
+        if self.store.serving:
+            series.append(self._ic(self.store.champion(), rows))
+        champion = series[1] if len(series) > 1 else None
+        verdict = judge(series[0], champion, self.horizon, self.settings, self.task.seed)
+        if not verdict.promote:
+            return verdict, None
+        return verdict, self.store.promote(name, reason=verdict.reason, at=str(self.panel.time[row]))
+
+    # -- parts ---------------------------------------------------------------------------------------
+
+    def _known(self, row: int) -> int:
+        """First row whose label is not known after the close of ``row``: t + 1 + h ≤ row is."""
+        return row - self.purge
+
+    def _judging(self, row: int) -> NDArray[np.int64]:
+        end = self._known(row)
+        return np.arange(max(0, end - self._bars(self.settings.judge_days)), end)
+
+    def _job(self, row: int) -> Job:
+        settings = self.settings
+        gap = self.purge + 1 + settings.embargo_bars
+        judged = self._judging(row)
+        valid_end = int(judged[0]) - gap + 1 if len(judged) else 0
+        begin = max(0, int(judged[0] if len(judged) else 0) - self._bars(settings.train_days))
+        size = max(1, round(settings.valid_share * (valid_end - begin)))
+        valid = np.arange(valid_end - size, valid_end)
+        train = np.arange(begin, valid_end - size - gap + 1)
+        if valid_end - size <= begin or not len(train):
+            raise ConfigError(
+                f"after row {row} there is no room to train, validate and judge for {settings.judge_days:g} days",
+                where="retrain",
+                remedy="check later, or shorten judge_days",
+            )
+        time, bar = self.panel.time, self.panel.timeframe.delta
+        first = time[row] + bar
+        windows = {
+            "train": [str(time[train[0]]), str(time[train[-1]] + bar)],
+            "valid": [str(time[valid[0]]), str(time[valid[-1]] + bar)],
+            "judge": [str(time[judged[0]]), str(time[judged[-1]] + bar)],
+            "test": [str(first), str(first + self._bars(settings.check_days) * bar)],
+        }
+        about = {
+            "scheme": "adaptive",
+            "windows": windows,
+            "purge_bars": self.purge + 1,
+            "embargo_bars": settings.embargo_bars,
+        }
+        start = None
+        if settings.warm_start and self.task.kind.warm and self.store.serving:
+            start = self.store.models / self.store.serving
+        return Job(str(first.astype("datetime64[m]")), train, valid, self.purge, about, start)
+
+    def _ic(self, predictor: Predictor, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        predicted = np.full(self.panel.shape, np.nan, np.float32)
+        predict_rows(self.task, predictor, rows, predicted)
+        return ic_series(predicted, self.label, self.panel.members, rank=True)[rows]
+
+    def _triggers(self, row: int, last_training: int | None) -> tuple[Trigger, ...]:
+        settings = self.settings
+        if not self.store.serving:
+            return (Trigger("first", 0.0, 0.0, "nothing serves yet"),)
+        meta = read_meta(self.store.models / self.store.serving)
+        born = int(np.searchsorted(self.panel.time, np.datetime64(meta["windows"]["test"][0], "ns"))) - 1
+        latest = born if last_training is None else max(born, last_training)
+        age = row - latest
+        if age < self._bars(settings.rest_days):
+            return ()
+        found: list[Trigger] = []
+        if settings.schedule_days is not None and age >= self._bars(settings.schedule_days):
+            days = age / self.panel.timeframe.bars_a_day
+            found.append(
+                Trigger("schedule", days, settings.schedule_days, f"last trained {days:.1f} days ago")
+            )
+        if settings.drift is not None:
+            found += self._watch(row, meta, settings.drift)
+        return tuple(found)
+
+    def _watch(self, row: int, meta: dict[str, Any], limits: DriftSettings) -> tuple[Trigger, ...]:
+        """The champion's judging window, which it had not seen, against the latest rows."""
+        first, last = (np.datetime64(text, "ns") for text in meta["windows"]["judge"])
+        reference = np.arange(*np.searchsorted(self.panel.time, np.array([first, last])))
+        end = self._known(row)
+        recent = np.arange(max(int(reference[-1]) + 1, end - self._bars(self.settings.recent_days)), end)
+        if not len(recent):
+            return ()
+        predicted = np.full(self.panel.shape, np.nan, np.float32)
+        champion = self.store.champion()
+        for rows in (reference, recent):
+            predict_rows(self.task, champion, rows, predicted)
+        features = (self._sample(reference), self._sample(recent), self.task.names)
+        return watch(
+            predicted, self.label, self.panel, reference, recent,
+            horizon=self.horizon, features=features, settings=limits,
+        )  # fmt: skip
+
+    def _sample(self, rows: NDArray[np.int64]) -> FloatArray:
+        step = max(1, len(rows) // _SAMPLE_ROWS)
+        return gather(self.task.values, rows[::step], self.panel.members).features
+
+
+def run_adaptive(
+    values: FloatArray,
+    names: Sequence[str],
+    label: FloatArray,
+    panel: Panel,
+    *,
+    horizon: int,
+    model: ModelSettings,
+    folder: Path,
+    settings: RetrainSettings | None = None,
+    first: np.datetime64 | None = None,
+    seed: int,
+    progress: Progress = silent,
+) -> Adaptive:
+    """Go through a history as a bot would have: check, retrain, promote, predict.
+
+    Args:
+        values: features ``[F, T, N]``.
+        names: their names.
+        label: raw forward returns ``[T, N]`` over ``horizon`` bars.
+        panel: gives axes and members.
+        horizon: bars of the label.
+        model: what learns.
+        folder: of the store; must be new.
+        settings: when and whether.
+        first: open time of the first checked candle; default the first that leaves room for training.
+        seed: of all random choices.
+        progress: told after each check.
+
+    Raises:
+        ConfigError: the store is not empty, or there is too little history.
+    """
+    chosen = settings or RetrainSettings()
+    store = Champions(folder)
+    if store.serving:
+        raise ConfigError(
+            "a champion serves here already", where=str(folder), remedy="give a new folder, or use Retrainer"
+        )
+    trainer = Retrainer(
+        values, names, label, panel,
+        horizon=horizon, model=model, settings=chosen, store=store, seed=seed,
+    )  # fmt: skip
+    bars = panel.timeframe.bars
+    if first is None:
+        begin = bars(chosen.train_days) + bars(chosen.judge_days) + 2 * trainer.purge
+    else:
+        begin = int(np.searchsorted(panel.time, first))
+    rows = range(begin, len(panel.time), max(1, bars(chosen.check_days)))
+    if not len(rows):
+        raise ConfigError(
+            f"{len(panel.time)} rows leave nothing to check", where="retrain", remedy="shorten train_days"
+        )
+    predicted = np.full(panel.shape, np.nan, np.float32)
+    model_id = np.full(len(panel.time), "", "<U64")
+    checks: list[Check] = []
+    last: int | None = None
+    for done, row in enumerate(rows):
+        found = trainer.check(row, last_training=last)
+        if found.model:
+            checks.append(found)
+            last = row
+        if store.serving:
+            ahead = np.arange(row + 1, min(row + 1 + rows.step, len(panel.time)))
+            champion = store.champion()
+            predict_rows(trainer.task, champion, ahead, predicted)
+            model_id[ahead] = champion.model_id
+        progress(done + 1, len(rows), store.serving)
+    return Adaptive(predicted, model_id, tuple(checks), store)
