@@ -175,6 +175,8 @@ def test_names_are_looked_up() -> None:
         "REV_1D",
         "TEXT3",
     ]
+    (own,) = pick(["CALM=-1*Std($close,5)"])
+    assert (own.name, own.text) == ("CALM", "-1*Std($close,5)")
     assert len(pick(["macd", "crypto"])) == 3 + len(library("crypto"))
     # OPEN0 has one text in both libraries of qlib; VOLUME59 is in one; what differs must be named in full
     assert pick(["OPEN0"])[0].text == "$open/$close"

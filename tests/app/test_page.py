@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from bascule.app import figures
-from bascule.app.page import Card, Figure, Page, Section, Table
+from bascule.app.page import Card, Cell, Figure, Page, Section, Table
 
 
 def a_page() -> Page:
@@ -47,6 +47,14 @@ def test_a_page_holds_everything_and_loads_nothing(tmp_path: Path) -> None:
     )  # plotly's own code names addresses it may use
     assert not re.findall(r'(?:src|href)\s*=\s*"(?!#)', body)
     assert "&lt;script&gt;alert(1)" in text
+
+
+def test_cells_and_cards_have_colours_and_are_escaped() -> None:
+    table = Table(["a", "b"], [["plain", Cell("<b>0.05</b>", "good")]])
+    text = Page("T", "", [Card("IC", "0.1", "bad")], [Section("S", tables=[table])]).render()
+    assert '<td class="good">&lt;b&gt;0.05&lt;/b&gt;</td>' in text
+    assert "<td>plain</td>" in text
+    assert '<b class="bad">0.1</b>' in text
 
 
 def test_the_same_input_gives_the_same_figures() -> None:

@@ -26,7 +26,8 @@ console = Console()
 MOST_IN_FULL = 12
 
 Names = Annotated[
-    list[str], typer.Argument(help="factor names, library:NAME, whole libraries, YAML files, or factor texts")
+    list[str],
+    typer.Argument(help="factor names, library:NAME, libraries, YAML files, or texts: [NAME=]$close/…"),
 ]
 Data = Annotated[
     Path | None,
@@ -193,7 +194,8 @@ def pick(names: Sequence[str]) -> tuple[Factor, ...]:
     """Factors that the command line names.
 
     Args:
-        names: ``NAME``, ``library:NAME``, a library, a YAML file, or a text with a ``$`` in it.
+        names: ``NAME``, ``library:NAME``, a library, a YAML file, or a text with a ``$`` in it, which may be
+            given a name: ``NAME=text``.
 
     Raises:
         ConfigError: a name is in no library, or in several.
@@ -204,7 +206,9 @@ def pick(names: Sequence[str]) -> tuple[Factor, ...]:
     chosen: list[Factor] = []
     for number, name in enumerate(names, 1):
         if "$" in name:
-            chosen.append(Factor(f"TEXT{number}", name))
+            label, sign, text = name.partition("=")
+            named = sign and label.isidentifier()
+            chosen.append(Factor(label, text) if named else Factor(f"TEXT{number}", name))
         elif name in LIBRARIES or name.endswith((".yaml", ".yml")):
             chosen.extend(resolve([name]))
         else:
@@ -304,12 +308,12 @@ def _venues(
 
 
 def _show(found: Measurement, made: Page, out: Path | None, name: str) -> None:
-    from bascule.app.tearsheet import terminal, verdict_lines
+    from bascule.app.tearsheet import plural, terminal, verdict_lines
 
     path = out or Path("reports") / f"{name}.html"
     made.write(path)
     console.print(terminal(found))
     for line in verdict_lines(found):
         console.print(line, highlight=False, soft_wrap=True)
-    tries = f"{found.trials:,} {'trial' if found.trials == 1 else 'trials'} counted on these days"
+    tries = f"{plural(found.trials, 'trial')} counted on these days"
     console.print(f"{tries}; page: {path}", highlight=False, soft_wrap=True)

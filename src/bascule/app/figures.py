@@ -127,8 +127,8 @@ def quantiles(returns: Sequence[float], horizon: str) -> Any:
             cliponaxis=False,
         )
     )
-    figure.update_xaxes(title="alpha quantile, low to high")
-    figure.update_yaxes(title=f"mean excess return over {horizon} (bp)")
+    figure.update_xaxes(title="quantile, low to high")
+    figure.update_yaxes(title=f"excess bp over {horizon}")
     return figure
 
 

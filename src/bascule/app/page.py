@@ -6,25 +6,40 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files as resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bascule.core import files
+
+Tone = Literal["", "good", "fair", "bad", "faint"]
 
 
 @dataclass(frozen=True)
 class Card:
-    """A headline number."""
+    """A headline number; its tone colours it."""
 
     label: str
     value: str
+    tone: Tone = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table's cell with a colour."""
+
+    text: str
+    tone: Tone = ""
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A titled plotly figure."""
+    """A titled plotly figure; ``wide`` gives it a row of its own."""
 
     title: str
     figure: Any
+    wide: bool = False
 
     @property
     def html(self) -> str:
@@ -40,7 +55,7 @@ class Table:
     """Rows of already formatted cells; ``words`` sets them as text, not as numbers."""
 
     head: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str | Cell]]
     title: str = ""
     folded: bool = False
     words: bool = False
@@ -48,7 +63,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: a sentence of explanation, figures, tables, folded text."""
+    """A part of the page: a sentence of explanation, figures, tables, text that can be folded."""
 
     title: str
     note: str = ""
@@ -56,6 +71,7 @@ class Section:
     tables: Sequence[Table] = ()
     code: str = ""
     code_title: str = ""
+    code_open: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bascule import __version__, evaluate
-from bascule.app.page import Card, Figure, Page, Section, Table
-from bascule.app.tearsheet import Measurement, half_life_days, number, split_day, turnover, yearly
+from bascule.app.page import Card, Cell, Figure, Page, Section, Table, Tone
+from bascule.app.tearsheet import Measurement, number, plural, split_day
 from bascule.core import Panel
-from bascule.evaluate import Sheet
+from bascule.evaluate import Colour, Sheet
 from bascule.factors import Factor
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MARKS = {"green": "✔ met", "amber": "~ half", "red": "✘ missed", "unknown": "–"}
+TONES: dict[Colour, Tone] = {"green": "good", "amber": "fair", "red": "bad", "unknown": "faint"}
+MOST_BARS, MOST_ROWS, SIDE_BY_SIDE = 30, 60, 25
 
 
 def page(found: Measurement) -> Page:
@@ -52,8 +53,8 @@ def _subtitle(found: Measurement) -> str:
     days = found.panel.time.astype("datetime64[D]")
     return (
         f"{found.source}: {found.panel.shape[1]} instruments, {found.panel.timeframe} candles, {days[0]} to "
-        f"{days[-1]}; out of sample from {split_day(found)}; label of {found.settings.horizon} candles; "
-        f"{found.trials:,} {'trial' if found.trials == 1 else 'trials'} on these days so far"
+        f"{days[-1]}; out of sample from {split_day(found)}; label of "
+        f"{plural(found.settings.horizon, 'candle')}; {plural(found.trials, 'trial')} on these days so far"
     )
 
 
@@ -72,28 +73,35 @@ def _warnings(found: Measurement) -> list[str]:
 
 
 def _cards(sheet: Sheet, found: Measurement) -> list[Card]:
-    outside, days = sheet.outside, found.panel.timeframe.seconds / 86_400
-    half = sheet.decay
-    half_text = f"{half.half_life * days:.1f} d" if half.identified else "–"
-    if half.identified and not math.isnan(half.low):
-        high = "∞" if math.isinf(half.high) else f"{half.high * days:.1f}"
-        half_text += f" ({half.low * days:.1f} – {high})"
+    outside = sheet.outside
+    tone = {line.measure: TONES[line.colour] for line in sheet.verdicts}
+    low, high = (f"{end:+.3f}" for end in (sheet.interval.low, sheet.interval.high))
     return [
-        Card("rank IC, out of sample", number(outside.rank_ic.mean, "+.4f")),
-        Card(
-            f"{sheet.interval.level:.0%} interval", f"{sheet.interval.low:+.3f} … {sheet.interval.high:+.3f}"
-        ),
-        Card(f"t (luck reaches {sheet.luck:.1f})", number(outside.rank_ic.t, "+.1f")),
-        Card("IC", number(outside.ic.mean, "+.4f")),
-        Card("rank ICIR per candle", number(outside.rank_ic.ir, "+.3f")),
-        Card("half-life", half_text),
-        Card("long-short a year, net", number(yearly(sheet, found.panel), "+.0%")),
+        Card("rank IC, out of sample", number(outside.rank_ic.mean, "+.4f"), tone["|rank IC|"]),
+        Card("IC, out of sample", number(outside.ic.mean, "+.4f"), tone["|IC|"]),
+        Card(f"Newey-West t (luck reaches {sheet.luck:.1f})", number(outside.rank_ic.t, "+.1f"), tone["|t|"]),
+        Card(*_half_life(sheet)[::-1], tone["half-life (days)"]),
+        Card("long-short a year, after cost", number(sheet.yearly, "+.0%")),
         Card("deflated Sharpe", number(sheet.deflated_sharpe, ".2f")),
-        Card("turnover a candle", number(turnover(sheet), ".2f")),
-        Card("coverage", number(outside.coverage, ".0%")),
+        Card(f"{sheet.interval.level:.0%} interval of the rank IC", f"{low} … {high}"),
+        Card("rank ICIR per candle", number(outside.rank_ic.ir, "+.3f")),
+        Card("rank IC in sample", number(sheet.inside.rank_ic.mean, "+.4f"), "faint"),
         Card("capacity", _money(sheet.capacity)),
-        Card("rank IC in sample", number(sheet.inside.rank_ic.mean, "+.4f")),
+        Card("turnover of ranks a candle", number(sheet.turnover, ".3f")),
+        Card("coverage", number(outside.coverage, ".0%")),
     ]
+
+
+def _half_life(sheet: Sheet) -> tuple[str, str]:
+    """The half-life, and what it is."""
+    half, days = sheet.decay, sheet.timeframe.seconds / 86_400
+    if not half.identified:
+        return "–", f"no half-life: {half.reason}"
+    shown = f"{sheet.half_life_days:.1f} d"
+    if math.isnan(half.low):
+        return shown, "half-life"
+    high = "∞" if math.isinf(half.high) else f"{half.high * days:.1f}"
+    return shown, f"half-life ({half.low * days:.1f} to {high})"
 
 
 def _money(value: float) -> str:
@@ -109,7 +117,7 @@ def _sections(factor: Factor, sheet: Sheet, found: Measurement) -> list[Section]
     from bascule.app import figures, tearfigures
 
     index, unit = _index(found.panel), str(found.panel.timeframe)
-    lookback = "all history" if factor.lookback is None else f"{factor.lookback} candles"
+    lookback = "all history" if factor.lookback is None else plural(factor.lookback, "candle")
     about = ". ".join(
         part
         for part in (
@@ -119,8 +127,8 @@ def _sections(factor: Factor, sheet: Sheet, found: Measurement) -> list[Section]
         )
         if part
     )
+    lasts = " ".join(part for part in _half_life(sheet) if part != "–")
     excess = sheet.quantiles.mean - sheet.quantiles.mean.mean()
-    reason = "" if sheet.decay.identified else f" No half-life: {sheet.decay.reason}."
     parts = sheet.parts
     first = found.panel.time[sheet.split].astype("datetime64[Y]").astype(int) + 1970
     shades = ["#8a94a6" if int(year) < first else "#0f8b8d" for year in parts["year"].index]
@@ -142,18 +150,23 @@ def _sections(factor: Factor, sheet: Sheet, found: Measurement) -> list[Section]
                 Figure("Against the targets", tearfigures.verdicts(sheet.verdicts)),
                 Figure("Cumulative IC", tearfigures.cumulative(index, sheet)),
                 Figure("Rank IC × 100 by month (bold: out of sample)", tearfigures.months(index, sheet)),
-                Figure("Decay", tearfigures.decay(sheet.decay, unit)),
+                Figure(
+                    f"Decay: {lasts}",
+                    tearfigures.decay(sheet.decay, unit),
+                ),
             ],
             [_split_table(sheet)],
             code=factor.text,
             code_title="the factor's text",
+            code_open=True,
         ),
         Section(
             f"{title}What it earns",
             "Quantiles and long-short book out of sample, rebalanced once a horizon, cost "
-            f"{found.settings.cost:g} a unit traded.{reason}",
+            f"{found.settings.cost:g} a unit traded.",
             [
                 Figure("Return by quantile", figures.quantiles(excess, f"{sheet.horizon} candles")),
+                Figure("Quantiles over time, before cost", tearfigures.quantile_curves(index, sheet)),
                 Figure("Long-short", tearfigures.long_short(index, sheet)),
                 Figure("Rank autocorrelation", tearfigures.autocorrelation(sheet.autocorrelation, unit)),
             ],
@@ -180,24 +193,23 @@ def _split_table(sheet: Sheet) -> Table:
 
 
 def _group_cards(found: Measurement) -> list[Card]:
-    together = found.together
     best = max(found.sheets, key=lambda s: abs(s.inside.rank_ic.t) if s.inside.rank_ic.n else 0.0)
     cards = [
         Card("factors", f"{len(found.sheets)}"),
-        Card(f"best in sample: {best.name}", number(best.inside.rank_ic.mean, "+.4f")),
-        Card("… out of sample", number(best.outside.rank_ic.mean, "+.4f")),
+        Card(f"best in sample: {best.name}", number(best.inside.rank_ic.mean, "+.4f"), "faint"),
+        Card("the same out of sample", number(best.outside.rank_ic.mean, "+.4f")),
     ]
+    together = found.together
     if together is not None:
-        pool = together.pool.outside
+        pool, verdict = together.pool.outside, together.verdict
         cards += [
             Card("significant after control", f"{sum(together.kept)} of {len(found.sheets)}"),
             Card(
-                f"pool IC, out of sample (target {together.verdict.target:g})",
-                f"{number(together.verdict.value, '+.4f')} {MARKS[together.verdict.colour]}",
+                f"pool IC, out of sample (target {verdict.target:g})",
+                number(verdict.value, "+.4f"),
+                TONES[verdict.colour],
             ),
-            Card(
-                "pool rank IC (t)", f"{number(pool.rank_ic.mean, '+.4f')} ({number(pool.rank_ic.t, '.1f')})"
-            ),
+            Card(f"pool rank IC (t {number(pool.rank_ic.t, '.1f')})", number(pool.rank_ic.mean, "+.4f")),
             Card("groups of alike factors", f"{max(together.groups) + 1}"),
             Card("probability of overfitting", number(together.overfitting, ".0%")),
         ]
@@ -207,31 +219,39 @@ def _group_cards(found: Measurement) -> list[Card]:
 def _comparison(found: Measurement) -> list[Section]:
     from bascule.app import figures, tearfigures
 
-    names = [s.name for s in found.sheets]
-    together = found.together
+    together, sheets = found.together, found.sheets
     assert together is not None
-    order = sorted(range(len(names)), key=lambda i: -abs(_or_zero(found.sheets[i].outside.rank_ic.t)))
-    shown = order[:30]
-    bars = [found.sheets[i].outside.rank_ic for i in shown]
+    names = [s.name for s in sheets]
+    order = sorted(range(len(names)), key=lambda i: -abs(_or_zero(sheets[i].outside.rank_ic.t)))
+    shown = sorted(order[:MOST_BARS], key=lambda i: -_or_zero(sheets[i].outside.rank_ic.mean))
+    bars, wide = [sheets[i].outside.rank_ic for i in shown], len(names) > SIDE_BY_SIDE
     errors = [abs(b.mean / b.t) if b.t and not math.isnan(b.t) else 0.0 for b in bars]
-    luck = found.sheets[0].luck
+    strongest = f"Rank IC, the {MOST_BARS} with the largest |t|" if len(names) > MOST_BARS else "Rank IC"
     return [
         Section(
-            "Side by side",
-            "Out of sample. Significant: false discoveries below 5 % (Benjamini-Hochberg). In "
-            f"{found.trials:,} trials luck alone reaches |t| = {luck:.1f} once in twenty cases.",
+            "Verdict",
+            "Out of sample. The pool is the best linear combination in sample; its weights know nothing of "
+            "later rows.",
             [
-                Figure(
-                    "Rank IC out of sample",
-                    figures.ic_bars([names[i] for i in shown], [b.mean for b in bars], errors),
-                ),
+                Figure("Targets", tearfigures.tally(evaluate.tally([s.verdicts for s in sheets]))),
+                Figure("All of them in one pool", tearfigures.pooled(together.pool, together.verdict)),
+            ],
+        ),
+        Section(
+            "Side by side",
+            "Out of sample, in the order of |t|; coloured by target. Significant: adjusted p below 0.05 "
+            f"(Benjamini-Hochberg). In {found.trials:,} trials luck alone reaches |t| = {sheets[0].luck:.1f} "
+            "once in twenty cases.",
+            [
+                Figure(strongest, figures.ic_bars([names[i] for i in shown], [b.mean for b in bars], errors)),
                 Figure(
                     "Found in sample, left out of sample",
                     tearfigures.scatter(
                         names,
-                        [s.inside.rank_ic.mean for s in found.sheets],
-                        [s.outside.rank_ic.mean for s in found.sheets],
+                        [s.inside.rank_ic.mean for s in sheets],
+                        [s.outside.rank_ic.mean for s in sheets],
                         together.kept,
+                        rows=len(shown),
                     ),
                 ),
             ],
@@ -239,11 +259,19 @@ def _comparison(found: Measurement) -> list[Section]:
         ),
         Section(
             "Alike, and together",
-            "Correlations are of cross-sectional ranks in sample. The pool's weights are fitted in sample; "
-            "its IC and what it loses without a factor are measured out of sample.",
+            "Correlations are of cross-sectional ranks in sample. Contributions are what the pool's rank IC "
+            "out of sample loses without a factor.",
             [
-                Figure("Correlation", tearfigures.correlations(names, together.correlation, together.groups)),
-                Figure("Marginal contribution", tearfigures.contributions(together.contributions)),
+                Figure(
+                    "Marginal contribution to the pool",
+                    tearfigures.contributions(together.contributions),
+                    wide=wide,
+                ),
+                Figure(
+                    "Correlation, alike ones side by side",
+                    tearfigures.correlations(names, together.correlation, together.groups),
+                    wide=wide,
+                ),
             ],
         ),
     ]
@@ -256,33 +284,33 @@ def _or_zero(value: float) -> float:
 def _comparison_table(found: Measurement, order: Sequence[int]) -> Table:
     together = found.together
     assert together is not None
-    rows = []
+    rows: list[list[str | Cell]] = []
     for i in order:
         sheet = found.sheets[i]
         outside = sheet.outside
+        tone = {line.measure: TONES[line.colour] for line in sheet.verdicts}
         rows.append(
-            (
+            [
                 sheet.name,
-                number(sheet.inside.rank_ic.mean, "+.4f"),
-                number(outside.ic.mean, "+.4f"),
-                number(outside.rank_ic.mean, "+.4f"),
-                number(outside.rank_ic.t, "+.1f"),
-                number(together.adjusted[i], ".3f"),
-                "yes" if together.kept[i] else "no",
-                number(half_life_days(sheet, found.panel), ".1f"),
-                number(turnover(sheet), ".2f"),
-                number(yearly(sheet, found.panel), "+.0%"),
+                Cell(number(sheet.inside.rank_ic.mean, "+.4f"), "faint"),
+                Cell(number(outside.ic.mean, "+.4f"), tone["|IC|"]),
+                Cell(number(outside.rank_ic.mean, "+.4f"), tone["|rank IC|"]),
+                Cell(number(outside.rank_ic.t, "+.1f"), tone["|t|"]),
+                Cell(number(together.adjusted[i], ".3f"), "" if together.kept[i] else "faint"),
+                Cell(number(sheet.half_life_days, ".1f"), tone["half-life (days)"]),
+                number(sheet.turnover, ".2f"),
+                number(sheet.yearly, "+.0%"),
                 number(sheet.deflated_sharpe, ".2f"),
                 _money(sheet.capacity),
                 f"{together.groups[i] + 1}",
-                MARKS[evaluate.overall(sheet.verdicts)],
-            )
+            ]
         )
     head = (
-        "factor", "rank IC in sample", "IC", "rank IC", "t", "adjusted p", "significant", "half-life d",
-        "turnover", "net a year", "DSR", "capacity", "group", "targets",
+        "factor", "in sample", "IC", "rank IC", "t", "adjusted p", "half-life d", "turnover", "net a year",
+        "DSR", "capacity", "group",
     )  # fmt: skip
-    return Table(head, rows)
+    title = f"All {len(rows)} factors" if len(rows) > MOST_ROWS else ""
+    return Table(head, rows, title, folded=bool(title))
 
 
 def _index(panel: Panel) -> pd.DatetimeIndex:

@@ -142,7 +142,8 @@ def _overfitting(sheets: Sequence[Sheet], panel: Panel) -> float:
 
 def terminal(found: Measurement) -> Terminal:
     """One line a factor: in sample dimmed, out of sample in the verdict's colours."""
-    title = f"rank IC (rIC) over {found.settings.horizon} candles; out of sample from {split_day(found)}"
+    label = plural(found.settings.horizon, "candle")
+    title = f"rank IC (rIC) over {label}; out of sample from {split_day(found)}"
     table = Terminal(title=title, box=None, title_justify="left", title_style="dim", collapse_padding=True)
     table.add_column("factor", no_wrap=True)
     for head in ("in rIC", "out IC", "out rIC", "t", "half-life", "turn", "net/yr", "DSR", "real"):
@@ -150,7 +151,7 @@ def terminal(found: Measurement) -> Terminal:
     for index, sheet in enumerate(found.sheets):
         colours = {line.measure: STYLES[line.colour] for line in sheet.verdicts}
         kept = found.together.kept[index] if found.together else abs(sheet.outside.rank_ic.t) > sheet.luck
-        days = half_life_days(sheet, found.panel)
+        days = sheet.half_life_days
         table.add_row(
             sheet.name,
             f"[dim]{number(sheet.inside.rank_ic.mean, '+.3f')}[/]",
@@ -158,8 +159,8 @@ def terminal(found: Measurement) -> Terminal:
             _styled(number(sheet.outside.rank_ic.mean, "+.3f"), colours["|rank IC|"]),
             _styled(number(sheet.outside.rank_ic.t, "+.1f"), colours["|t|"]),
             _styled("–" if math.isnan(days) else f"{days:.1f} d", colours["half-life (days)"]),
-            number(turnover(sheet), ".2f"),
-            number(yearly(sheet, found.panel), "+.0%"),
+            number(sheet.turnover, ".2f"),
+            number(sheet.yearly, "+.0%"),
             number(sheet.deflated_sharpe, ".2f"),
             "yes" if kept else "[dim]no[/]",
         )
@@ -198,27 +199,14 @@ def _styled(text: str, style: str) -> str:
     return f"[{style}]{text}[/]"
 
 
+def plural(count: int, thing: str) -> str:
+    """``1 trial``, ``2,000 trials``."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def number(value: float, form: str) -> str:
     """The value in this format, or a dash."""
     return "–" if math.isnan(value) else f"{value:{form}}"
-
-
-def half_life_days(sheet: Sheet, panel: Panel) -> float:
-    """The half-life in days, NaN where there is none."""
-    return sheet.decay.half_life * panel.timeframe.seconds / 86_400
-
-
-def turnover(sheet: Sheet) -> float:
-    """1 less the rank autocorrelation at the shortest lag."""
-    return 1.0 - sheet.autocorrelation[min(sheet.autocorrelation)]
-
-
-def yearly(sheet: Sheet, panel: Panel) -> float:
-    """Return a year of the long-short book after cost, out of sample, in the in-sample direction."""
-    paid = sheet.quantiles.earned - sheet.quantiles.kept
-    net = (sheet.sign or 1) * sheet.quantiles.earned - paid
-    net = net[np.isfinite(net)]
-    return float(net.mean()) * panel.timeframe.bars_a_year / sheet.horizon if len(net) else math.nan
 
 
 def split_day(found: Measurement) -> str:

@@ -49,10 +49,11 @@ from bascule.evaluate.slices import by_rows, by_tier, hours, liquidity_tiers, re
 from bascule.evaluate.splits import Split, combinatorial, paths, purged_folds
 from bascule.evaluate.table import autocorrelation, table, turnover
 from bascule.evaluate.venues import by_venue
-from bascule.evaluate.verdict import Measured, Targets, Verdict, judge, judge_pool, overall, tally
+from bascule.evaluate.verdict import Colour, Measured, Targets, Verdict, judge, judge_pool, overall, tally
 
 __all__ = [
     "MIN_BREADTH",
+    "Colour",
     "Count",
     "Decay",
     "Discoveries",

@@ -45,6 +45,11 @@ class QuantileReturns:
     earned: Float64Array
     kept: Float64Array
 
+    def directed(self, sign: int) -> tuple[Float64Array, Float64Array]:
+        """``earned`` and ``kept`` of a book that is long the top for +1, long the bottom for −1 ``[T]``."""
+        earned = sign * self.earned
+        return earned, earned - (self.earned - self.kept)
+
 
 def quantile_returns(
     factor: Cells,

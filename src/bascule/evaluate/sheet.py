@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from bascule.core import ConfigError, Moment, Panel, Progress, Settings, moment, silent
+from bascule.core import ConfigError, Moment, Panel, Progress, Settings, Timeframe, moment, silent
 from bascule.core.panel import FloatArray
 from bascule.evaluate.bootstrap import Interval, mean_interval
 from bascule.evaluate.capacity import capacity
@@ -81,6 +81,7 @@ class Sheet:
 
     Attributes:
         name: the factor.
+        timeframe: of the candles.
         horizon: bars of the label.
         split: number of the first out-of-sample row.
         inside: in sample.
@@ -101,6 +102,7 @@ class Sheet:
     """
 
     name: str
+    timeframe: Timeframe
     horizon: int
     split: int
     inside: Part
@@ -121,7 +123,29 @@ class Sheet:
     @property
     def sign(self) -> int:
         """Direction of the rank IC in sample: what one would have traded."""
-        return int(np.sign(self.inside.rank_ic.mean)) if self.inside.rank_ic.n else 0
+        return _sign(self.inside)
+
+    @property
+    def book(self) -> tuple[Float64Array, Float64Array]:
+        """Long-short returns over a horizon, before and after cost, in the direction seen in sample."""
+        return self.quantiles.directed(self.sign or 1)
+
+    @property
+    def yearly(self) -> float:
+        """What the long-short book keeps a year after cost: a sum of returns, not compounded."""
+        kept = self.book[1]
+        kept = kept[np.isfinite(kept)]
+        return float(kept.mean()) * self.timeframe.bars_a_year / self.horizon if len(kept) else math.nan
+
+    @property
+    def half_life_days(self) -> float:
+        """Half-life in days, NaN where there is none."""
+        return self.decay.half_life * self.timeframe.seconds / 86_400
+
+    @property
+    def turnover(self) -> float:
+        """1 less the rank autocorrelation at the shortest lag."""
+        return 1.0 - self.autocorrelation[min(self.autocorrelation)]
 
 
 def split_row(panel: Panel, settings: SheetSettings) -> int:
@@ -208,7 +232,6 @@ class Yardstick:
             )
             for rows in (slice(0, split - horizon - 1), slice(split, None))
         )
-        sign = int(np.sign(inside.rank_ic.mean)) if inside.rank_ic.n else 0
         progress(1, 4, name)
         lasting = decay(
             values,
@@ -231,6 +254,7 @@ class Yardstick:
         progress(3, 4, name)
         found = Sheet(
             name=name,
+            timeframe=panel.timeframe,
             horizon=horizon,
             split=split,
             inside=inside,
@@ -249,8 +273,8 @@ class Yardstick:
             parts=self._parts(factor, rank_ic, elsewhere),
             trials=trials,
             luck=deflated_threshold(trials),
-            deflated_sharpe=_deflated(buckets, horizon, sign, trials),
-            verdicts=judge(_measured(outside, lasting, panel, sign), settings.targets),
+            deflated_sharpe=_deflated(buckets, horizon, _sign(inside), trials),
+            verdicts=judge(_measured(inside, outside, lasting, panel.timeframe), settings.targets),
         )
         progress(4, 4, name)
         return found
@@ -275,17 +299,20 @@ def measure_factor(
     return Yardstick(panel, settings).measure(name, factor, trials=trials)
 
 
-def _measured(outside: Part, lasting: Decay, panel: Panel, sign: int) -> Measured:
-    days = lasting.half_life * panel.timeframe.seconds / 86_400
-    return Measured(outside.ic.mean, outside.rank_ic.mean, outside.rank_ic.t, half_life_days=days, sign=sign)
+def _sign(inside: Part) -> int:
+    return int(np.sign(inside.rank_ic.mean)) if inside.rank_ic.n else 0
+
+
+def _measured(inside: Part, outside: Part, lasting: Decay, timeframe: Timeframe) -> Measured:
+    ranked, days = outside.rank_ic, lasting.half_life * timeframe.seconds / 86_400
+    return Measured(outside.ic.mean, ranked.mean, ranked.t, half_life_days=days, sign=_sign(inside))
 
 
 def _deflated(buckets: QuantileReturns, horizon: int, sign: int, trials: int) -> float:
     """Deflated Sharpe ratio of rows a horizon apart, the book held in the direction seen in sample."""
     if not sign:
         return math.nan
-    paid = buckets.earned - buckets.kept
-    statistics = SharpeStatistics.of((sign * buckets.earned - paid)[::horizon])
+    statistics = SharpeStatistics.of(buckets.directed(sign)[1][::horizon])
     if not statistics.n > 2:
         return math.nan
     # Sharpe ratios of worthless trials of n returns have a variance of 1 / n
