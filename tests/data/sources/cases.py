@@ -137,6 +137,54 @@ def archived(market: str, data_set: str, rows: int, check: Callable[[pd.DataFram
     )
 
 
+def expect_ohlc(frame: pd.DataFrame) -> None:
+    """All prices of a candle, from its pieces."""
+    now = np.array([price(int(ms)) for ms in ms_of(frame)])
+    before = np.array([price(int(ms) - HOUR) for ms in ms_of(frame)])
+    np.testing.assert_allclose(frame["open"], before, rtol=1e-6)
+    np.testing.assert_allclose(frame["high"], np.maximum(before, now) + 5, rtol=1e-6)
+    np.testing.assert_allclose(frame["low"], np.minimum(before, now) - 5, rtol=1e-6)
+    np.testing.assert_allclose(frame["close"], now, rtol=1e-6)
+
+
+def expect_trades(frame: pd.DataFrame) -> None:
+    np.testing.assert_allclose(frame["trades"], 4)
+    np.testing.assert_allclose(frame["taker_buy_volume"], frame["volume"] * 0.75)
+    mean = (frame["open"] + frame["high"] + frame["low"] + frame["close"]) / 4
+    np.testing.assert_allclose(frame["quote_volume"], frame["volume"] * mean, rtol=1e-5)
+
+
+def pieced(
+    kind: str, market: str, rows: int, check: Callable[[pd.DataFrame], None], data_set: str | None = None
+) -> Case:
+    """Archives of OKX and Bybit: over the end of a year, the first days before listing."""
+    name = {"spot": "BTC_USDT", "futures": "BTC_USDT_USDT"}[market]
+    routes = wires.okx_archive if kind == "archive.okx" else wires.bybit_archive
+    return Case(
+        name=f"{kind}-{market}" + (f"-{data_set}" if data_set else ""),
+        kind=kind,
+        values=lambda url, _: {
+            "market": market,
+            "base_url": url,
+            **({"data_set": data_set} if data_set else {}),
+        },
+        routes=lambda _: routes(),
+        start="2023-12-19",
+        end="2024-01-03",
+        instruments=(name, name.replace("BTC", "ETH")) if data_set == "funding" else (name,),
+        rows=rows,
+        check=check,
+        chunks=True,
+        absent="BTC_USDT" if market == "futures" else "BTC_USDT_USDT",
+    )
+
+
+def expect_rates(frame: pd.DataFrame) -> None:
+    rates = np.array([funding(int(ms)) for ms in ms_of(frame)])
+    twice = np.where(frame["instrument"] == "ETH_USDT_USDT", 2, 1)
+    np.testing.assert_allclose(frame["funding_rate"], rates * twice, rtol=1e-5)
+
+
 def check_onchain(frame: pd.DataFrame) -> None:
     days = ms_of(frame) // wires.DAY
     np.testing.assert_allclose(frame["active_addresses"], 900_000 + days)
@@ -258,6 +306,11 @@ CASES: tuple[Case, ...] = (
     archived("futures", "markPriceKlines", 41 * 24, FIELDS["mark"]),
     archived("futures", "fundingRate", 41 * 3, FIELDS["funding"]),
     archived("futures", "metrics", 3 * 288, all_of(FIELDS["open_interest"], FIELDS["long_short"])),
+    pieced("archive.okx", "spot", 14 * 24, all_of(expect_ohlc, VOLUME, TURNOVER)),
+    pieced("archive.okx", "futures", 14 * 24, all_of(expect_ohlc, VOLUME, TURNOVER)),
+    pieced("archive.okx", "futures", 2 * 14 * 3, expect_rates, "funding"),
+    pieced("archive.bybit", "spot", 14 * 24, all_of(expect_ohlc, VOLUME, expect_trades)),
+    pieced("archive.bybit", "futures", 14 * 24, all_of(expect_ohlc, VOLUME, expect_trades)),
     Case(
         "coinmetrics",
         "coinmetrics",

@@ -65,7 +65,9 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[.
 
 def each(cases: Any, *, brisk: bool = False) -> Any:
     """Parametrise; ``brisk`` leaves to the slow tests what goes through the same code as another case."""
-    alike = re.compile("(bybit|okx)-futures|binance-futures-(mark|long_short)|archive-futures-(klines|mark)")
+    alike = re.compile(
+        "(bybit|okx)-futures|binance-futures-(mark|long_short)|archive-futures-(klines|mark)|archive.okx-futures$|archive.bybit-spot"
+    )
     slow = [pytest.mark.slow] if brisk else []
     marks = [pytest.param(c, id=c.name, marks=slow if alike.match(c.name) else []) for c in cases]
     return pytest.mark.parametrize("case", marks)

@@ -5,6 +5,7 @@ Values are functions of the time alone, as in ``exchanges``.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import zipfile
@@ -103,6 +104,98 @@ def pack(name: str, text: str) -> bytes:
         # a fixed date, or the checksum would change from call to call
         file.writestr(zipfile.ZipInfo(name, (2024, 1, 1, 0, 0, 0)), text)
     return buffer.getvalue()
+
+
+# -- OKX's archive ------------------------------------------------------------------------------------------
+
+HONG_KONG = 8 * HOUR
+PIECES = 4  # candles of a minute in an hour that had a trade
+
+
+def okx_archive(*, since: str = "2023-12-20", hong_kong: bool = True) -> dict[str, Route]:
+    """Months and days of BTC-USDT and BTC-USDT-SWAP, four minutes an hour; funding of everybody."""
+    market = Market(FakeTime("2030-01-01"), listed=since)
+    shift = HONG_KONG if hong_kong else 0
+
+    def candles(symbol: str, first: int, last: int) -> str:
+        rows = ["instrument_name,open,high,low,close,vol,vol_ccy,vol_quote,open_time,confirm"]
+        for ms in market.stamps(HOUR, first, last - 1):
+            opened, high, low, close = (float(text) for text in market.ohlc(ms, HOUR))
+            coins = volume(ms) / PIECES
+            for k, prices in enumerate(
+                ((opened, opened, opened, opened), (high,) * 4, (low,) * 4, (low, close, low, close))
+            ):
+                # a contract is a hundredth of a coin; on spot, vol counts coins and vol_ccy money
+                money = coins * price(ms)
+                amounts = (coins * 100, coins, money) if "SWAP" in symbol else (coins, money, money)
+                cells = (symbol, *prices, *amounts, ms + k * 17 * 60_000, 1)
+                rows.append(",".join(str(cell) for cell in cells))
+        return "\n".join(rows) + "\n"
+
+    def rates(first: int, last: int) -> str:
+        rows = ["instrument_name,funding_rate,funding_time"]
+        for ms in market.stamps(8 * HOUR, first, last - 1):
+            for name, rate in (("BTC-USDT-SWAP", funding(ms)), ("ETH-USDT-SWAP", 2 * funding(ms))):
+                rows.append(f"{name},{rate:.8f},{ms + 2}")
+        return "\n".join(rows) + "\n"
+
+    def serve(query: Query) -> Any:
+        path = query["path"]
+        name = path.rpartition("/")[2].removesuffix(".zip")
+        daily = "/daily/" in path
+        date = name[-10 if daily else -7 :]
+        assert f"/{date.replace('-', '')}/" in path
+        first = stamp(date)
+        last = first + DAY if daily else stamp(str(np.datetime64(date, "M") + 1))
+        first, last = first - shift, last - shift
+        if "swaprates" in path:
+            body = rates(first, last)
+        else:
+            symbol = name.removesuffix(f"-candlesticks-{date}")
+            if symbol not in ("BTC-USDT", "BTC-USDT-SWAP"):
+                raise Status(404, b"")
+            body = candles(symbol, first, last)
+        if body.count("\n") == 1:
+            raise Status(404, b"")
+        return pack(f"{name}.csv", body)
+
+    return {"/cdn/okex/traderecords/": serve}
+
+
+# -- Bybit's archive ----------------------------------------------------------------------------------------
+
+
+def bybit_archive(*, since: str = "2023-12-20", packed: bool = True) -> dict[str, Route]:
+    """Days of trades of BTCUSDT: four an hour; files of perpetuals before 2024 are in reverse order."""
+    market = Market(FakeTime("2030-01-01"), listed=since)
+
+    def serve(query: Query, spot: bool) -> Any:
+        path = query["path"]
+        date = path.removesuffix(".csv.gz")[-10:]
+        first = stamp(date)
+        expected = f"BTCUSDT/BTCUSDT_{date}.csv.gz" if spot else f"BTCUSDT/BTCUSDT{date}.csv.gz"
+        hours = market.stamps(HOUR, first, first + DAY - 1)
+        if path != expected or not hours:
+            raise Status(404, b"")
+        rows = []
+        for ms in hours:
+            for k, paid in enumerate(market.ohlc(ms, HOUR)):
+                at, size, side = ms + k * 17 * 60_000, volume(ms) / PIECES, "Buy" if k < 3 else "Sell"
+                if spot:
+                    rows.append(f"{at + k},{at},{paid},{size},{side.lower()},0")
+                else:
+                    rows.append(f"{at / 1000:.4f},BTCUSDT,{side},{size},{paid},ZeroMinusTick,x-{at},1,1,1")
+        if not spot and date < "2024":
+            rows.reverse()
+        header = (
+            "id,timestamp,price,volume,side,rpi"
+            if spot
+            else "timestamp,symbol,side,size,price,tickDirection,trdMatchID,grossValue,x,y"
+        )
+        text = "\n".join([header, *rows, ""]).encode()
+        return gzip.compress(text, mtime=0) if packed else text
+
+    return {"/spot/": lambda query: serve(query, True), "/trading/": lambda query: serve(query, False)}
 
 
 # -- Coin Metrics -------------------------------------------------------------------------------------------

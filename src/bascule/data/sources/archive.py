@@ -21,7 +21,6 @@ import csv
 import hashlib
 import io
 import re
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,10 +29,17 @@ import numpy as np
 from pydantic import Field
 
 from bascule.core import ConfigError, DataError, Instrument, Timeframe, moment
-from bascule.data.sources.chunked import Chunk, ChunkedSource, Note
+from bascule.data.sources.chunked import Chunk, Note
 from bascule.data.sources.context import Context
 from bascule.data.sources.exchange import MARK, PRICES, TAKER, VOLUMES
-from bascule.data.sources.http import HttpClient, HttpSettings
+from bascule.data.sources.filearchive import (
+    FileArchive,
+    FileArchiveSettings,
+    Span,
+    days,
+    months,
+    unzipped,
+)
 from bascule.data.sources.spec import FieldSpec, SourceSpec
 from bascule.data.sources.venues import stamped
 
@@ -41,8 +47,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DataSet = Literal["klines", "markPriceKlines", "fundingRate", "metrics"]
-# a month is put together on its first days, a day on the next: asked for earlier, a file may be missing
-_MONTH_READY = np.timedelta64(5, "D")
+_NONE = np.timedelta64(0, "s")
+_NEVER = np.datetime64("2200-01-01", "ns")
 _DAY = np.timedelta64(1, "D")
 _LARGEST_MS = 10**14  # spot files count microseconds since 2025-01-01
 
@@ -84,16 +90,15 @@ _LAYOUTS: dict[str, _Layout] = {
 }
 
 
-class ArchiveSettings(HttpSettings):
+class ArchiveSettings(FileArchiveSettings):
     """One data set of the archive."""
 
     base_url: str = Field("https://data.binance.vision", description="server of the archive")
     data_set: DataSet = Field("klines", description="what to fetch")
-    market: Literal["spot", "futures"] = Field("spot", description="spot, or futures = USDT perpetuals")
     timeframe: str = Field("1h", description="candle length; not used by fundingRate and metrics")
 
 
-class BinanceArchive(ChunkedSource):
+class BinanceArchive(FileArchive):
     """See the module.
 
     Raises:
@@ -107,50 +112,24 @@ class BinanceArchive(ChunkedSource):
                 where="archive.data_set",
                 remedy="use klines, or market: futures",
             )
-        self._settings = settings
         self._layout = _LAYOUTS[settings.data_set]
         self._timeframe = Timeframe.parse(settings.timeframe, where="archive.timeframe")
-        super().__init__(_spec(settings, self._layout, self._timeframe), context)
-        self._http = HttpClient(self.spec.name, settings.base_url, settings, context)
-
-    def _identity(self) -> Any:
-        return self._settings.base_url
-
-    def _traffic(self) -> tuple[int, int]:
-        return self._http.requests, self._http.retries
-
-    def _skew(self) -> float | None:
-        return self._http.skew_seconds
-
-    def _close(self) -> None:
-        self._http.close()
+        self._data_set = settings.data_set
+        super().__init__(settings, _spec(settings, self._layout, self._timeframe), context)
 
     def _chunks(
         self, start: np.datetime64, end: np.datetime64, instruments: Sequence[str]
     ) -> Sequence[Chunk]:
-        if not instruments:
-            raise DataError(
-                "no instruments were named", where=self.spec.name, remedy="name store ids, e.g. BTC_USDT"
-            )
-        end = min(end, self._context.clock())
-        return [
-            Chunk(name, a, b)
-            for name in instruments
-            for a, b in (self._months(start, end) if self._layout.monthly else _days(start, end))
-        ]
+        names, now = self._named(instruments), self._context.clock()
+        end = min(end, now)
+        spans = list(self._spans(start, end, now))
+        return [Chunk(name, *span) for name in names for span in spans]
 
-    def _months(
-        self, start: np.datetime64, end: np.datetime64
-    ) -> Iterator[tuple[np.datetime64, np.datetime64]]:
-        """Whole months where they are ready, days for the rest."""
-        month = start.astype("datetime64[M]")
-        while month.astype("datetime64[ns]") < end:
-            first, after = month.astype("datetime64[ns]"), (month + 1).astype("datetime64[ns]")
-            if self._layout.daily and after + _MONTH_READY > self._context.clock():
-                yield from _days(max(first, start), min(after, end))
-            else:
-                yield first, after
-            month += 1
+    def _spans(self, start: np.datetime64, end: np.datetime64, now: np.datetime64) -> Iterator[Span]:
+        if not self._layout.monthly:
+            return days(start, end, early=_NONE)
+        # without files of days, an unfinished month is asked for too
+        return months(start, end, now if self._layout.daily else _NEVER, early=_NONE)
 
     def _pull(self, chunk: Chunk, note: Note) -> pd.DataFrame:
         path = self._path(chunk)
@@ -163,34 +142,23 @@ class BinanceArchive(ChunkedSource):
         return stamped(self._rows(path, body), names, chunk.instrument)
 
     def _path(self, chunk: Chunk) -> str:
-        symbol = Instrument.parse(chunk.instrument)
-        settings = self._settings
-        if symbol.is_future != (settings.market == "futures"):
-            raise DataError(
-                f"{chunk.instrument} is not of the {settings.market} market",
-                where=self.spec.name,
-                remedy="spot ids read BTC_USDT, perpetuals BTC_USDT_USDT",
-            )
+        symbol, settings, data_set = Instrument.parse(chunk.instrument), self._settings, self._data_set
         daily = chunk.end - chunk.start <= _DAY
         date = str(chunk.start.astype("datetime64[D]" if daily else "datetime64[M]"))
-        candles = settings.data_set in ("klines", "markPriceKlines")
-        label = settings.timeframe if candles else settings.data_set
+        candles = data_set in ("klines", "markPriceKlines")
+        label = settings.timeframe if candles else data_set
         folder = f"{symbol.symbol}/{settings.timeframe}" if candles else symbol.symbol
         market = "futures/um" if settings.market == "futures" else "spot"
         kind = "daily" if daily else "monthly"
-        return f"/data/{market}/{kind}/{settings.data_set}/{folder}/{symbol.symbol}-{label}-{date}.zip"
+        return f"/data/{market}/{kind}/{data_set}/{folder}/{symbol.symbol}-{label}-{date}.zip"
 
     def _rows(self, path: str, body: bytes) -> list[list[Any]]:
         """The fields of each line; a header line is passed over."""
         try:
-            with zipfile.ZipFile(io.BytesIO(body)) as archive:
-                inside = [name for name in archive.namelist() if name.endswith(".csv")]
-                if len(inside) != 1:
-                    raise ValueError(f"{len(inside)} CSV files inside")
-                table = list(csv.reader(io.StringIO(archive.read(inside[0]).decode("utf-8"))))
+            table = list(csv.reader(io.StringIO(unzipped(body).decode("utf-8"))))
             lines = [line for line in table if line and line[0][:1].isdigit()]
             return [[_time(line[0]), *(line[i] for i in self._layout.columns[1:])] for line in lines]
-        except (zipfile.BadZipFile, ValueError, IndexError) as error:
+        except (ValueError, IndexError) as error:
             raise DataError(
                 f"the file cannot be read: {error}",
                 where=f"{self.spec.name} {path}",
@@ -212,13 +180,6 @@ def _verified(body: bytes, told: str) -> bytes:
     if found != told:
         raise ValueError(f"its checksum is {found}, the archive says {told}")
     return body
-
-
-def _days(start: np.datetime64, end: np.datetime64) -> Iterator[tuple[np.datetime64, np.datetime64]]:
-    day = start.astype("datetime64[D]")
-    while day < end:
-        yield day.astype("datetime64[ns]"), (day + 1).astype("datetime64[ns]")
-        day += 1
 
 
 def _time(text: str) -> np.datetime64:

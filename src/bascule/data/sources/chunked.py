@@ -3,8 +3,8 @@
 1. Cut the range into chunks, on a grid that does not depend on the range (`grid`), so that two fetches share
    their inner chunks.
 2. Take each chunk from the journal, or pull it (the source's own work, with retries).
-3. Keep a chunk in the journal once nothing in it can change any more: it ended, with the lag, before the
-   present of own clock and server clock.
+3. Keep a chunk in the journal once nothing in it can change any more: it ended, with the lag (and what an
+   archive takes to publish), before the present of own clock and server clock.
 4. Join the chunks and make the frame canonical: cut, sort, make unique, drop what was not available yet.
 5. Report what was dropped, repeated and missing.
 """
@@ -15,7 +15,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -82,6 +82,9 @@ class ChunkedSource(ABC):
         spec: what it delivers.
         context: time, pause, dice, journal.
     """
+
+    # how long after all is known the server may still lack it
+    _final_after: ClassVar[np.timedelta64] = np.timedelta64(0, "s")
 
     def __init__(self, spec: SourceSpec, context: Context) -> None:
         self._spec = spec
@@ -168,7 +171,8 @@ class ChunkedSource(ABC):
                 asked = self._context.clock()
                 rows = typed(self._pull(chunk, note), self._spec)
                 # judged by the time of asking: what became final during the request may not be in the reply
-                settled = self._over(chunk.end) + self._spec.lag <= min(asked, self._present())
+                final = self._over(chunk.end) + self._spec.lag + self._final_after
+                settled = final <= min(asked, self._present())
                 if journal and settled:
                     journal.put(key, rows)
             pulled.append(rows)

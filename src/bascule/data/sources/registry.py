@@ -8,6 +8,7 @@ from typing import Any
 
 from bascule.core import ConfigError, Settings
 from bascule.data.sources.archive import ArchiveSettings, BinanceArchive
+from bascule.data.sources.bybitarchive import BybitArchive, BybitArchiveSettings
 from bascule.data.sources.coinmetrics import CoinMetrics, CoinMetricsSettings
 from bascule.data.sources.context import Context
 from bascule.data.sources.counterparty import Counterparty, CounterpartySettings
@@ -19,6 +20,7 @@ from bascule.data.sources.fx import EcbRates, EcbSettings, FxFile, FxFileSetting
 from bascule.data.sources.headlines import Gdelt, GdeltSettings, Rss, RssSettings
 from bascule.data.sources.liquidations import Liquidations, LiquidationSettings
 from bascule.data.sources.macro import CoinGeckoGlobal, CoinGeckoSettings, FearGreed, FearGreedSettings
+from bascule.data.sources.okxarchive import OkxArchive, OkxArchiveSettings
 from bascule.data.sources.spec import Source
 
 
@@ -44,6 +46,10 @@ SOURCES: Mapping[str, Entry] = {
         "candles, mark prices, funding, open interest, long/short ratio of an exchange (ccxt)",
     ),
     "archive": Entry(ArchiveSettings, BinanceArchive, "Binance's public archive files, with checksums"),
+    "archive.bybit": Entry(
+        BybitArchiveSettings, BybitArchive, "Bybit's public archive: candles of its trades"
+    ),
+    "archive.okx": Entry(OkxArchiveSettings, OkxArchive, "OKX's public archive files: candles, funding"),
     "freqtrade": Entry(DownloaderSettings, FreqtradeDownloader, "freqtrade's own downloader"),
     "freqtrade.folder": Entry(FreqtradeFolderSettings, FreqtradeFolder, "a data folder of freqtrade"),
     "file": Entry(LongFileSettings, LongFile, "a long table of candles (parquet, feather, CSV)"),
