@@ -75,3 +75,27 @@ def test_refusals(tmp_path: Path) -> None:
         update(settings(tmp_path, source="nothing"), context())
     with pytest.raises(StoreError, match="these are no candles"):
         update(settings(tmp_path, source="feargreed", options={}), context())
+
+
+def test_a_universe_without_members_is_empty_until_it_has_some(tmp_path: Path) -> None:
+    frame = make(("AAA_USDT", "BBB_USDT"), bars=24 * 25)
+    early = frame["time"] < "2024-02-05"
+    feed = {"source": "file", "options": {"path": str(tmp_path / "c.parquet")}, "start": "2024-01-01"}
+    rules = {"old": {"min_age_days": 15, "volume_days": 3}}
+    values = {"store": str(tmp_path / "store"), "feeds": [feed], "universes": {"1h": rules, "4h": rules}}
+    told: list[str] = []
+    frame[early].to_parquet(tmp_path / "c.parquet")
+    for _ in range(2):  # and the next update does not stumble over it either
+        update(UpdateSettings.read(values), context(), note=told.append)
+    assert told == 2 * [
+        "universe old of 1h has no member yet: more history, or milder rules",
+        "universes of 4h wait: the store has no 4h candles",
+    ]
+    store = Store.open(tmp_path / "store")
+    assert not store.panel("1h", universe="old").members.any()
+    told.clear()
+    frame.to_parquet(tmp_path / "c.parquet")
+    update(UpdateSettings.read(values), context(), note=told.append)
+    assert len(told) == 1
+    panel = store.panel("1h", universe="old")
+    np.testing.assert_array_equal(panel.members.any(axis=1), panel.time >= np.datetime64("2024-02-14"))

@@ -216,14 +216,17 @@ def update(
     settings = UpdateSettings.read(_yaml(config), where=str(config))
     root = config.resolve().parent
     settings = settings.model_copy(update={"store": root / settings.store.expanduser()})
+    heard: list[str] = []
     with bar(console, "Update") as progress:
-        done = bring(settings, Context.system(), until=until, progress=progress)
+        done = bring(settings, Context.system(), until=until, progress=progress, note=heard.append)
     table = Table("feed", "new", "changed", "worst finding", "notes", box=None)
     for one in done:
         worst = one.health.worst.name.lower() if one.health and one.health.worst else ""
         notes = " ".join(note for report in one.fetched for note in report.notes)
         table.add_row(one.name, f"{one.added:,}", f"{one.replaced:,}", worst, notes)
     console.print(table)
+    for text in heard:
+        console.print(f"note: {text}", highlight=False, soft_wrap=True)
     if json_ is not None:
         told = [
             {

@@ -116,6 +116,15 @@ def _save(provider: Provider, name: str, some: Sequence[Sequence[Span]]) -> None
         aside.write_text("".join(lines), "utf-8")
 
 
+def any_members(provider: Provider, name: str) -> bool:
+    """Whether the file of a universe has any span.
+
+    Raises:
+        StoreError: the provider has no such universe, or its file is damaged.
+    """
+    return any(_parsed(provider, name))
+
+
 def file_of(provider: Provider, name: str) -> Path:
     """The file of a universe."""
     return provider.path / "instruments" / f"{name}.txt"

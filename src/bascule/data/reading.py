@@ -169,6 +169,14 @@ class Reader:
         told = Manifest.read(self.path).universes.get(str(parsed(timeframe)), {})
         return {name: UniverseSettings.read(values) for name, values in told.items()}
 
+    def has_members(self, name: str, timeframe: Timeframe | str) -> bool:
+        """Whether a kept universe has had any member so far.
+
+        Raises:
+            StoreError: no provider was built, or it has no such universe.
+        """
+        return self._steady(lambda: memberships.any_members(self._provider(parsed(timeframe)), name))
+
     def verify(self, progress: Progress = silent) -> int:
         """Read everything and compare it with its checksums; returns the number of files.
 

@@ -13,7 +13,7 @@ Feeds of slow data are asked again for a few days, and corrections are added as 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -101,8 +101,17 @@ class Updated:
     health: HealthReport | None = None
 
 
+def _unheard(note: str) -> None:
+    """Nobody wants to know."""
+
+
 def update(
-    settings: UpdateSettings, context: Context, *, until: Moment | None = None, progress: Progress = silent
+    settings: UpdateSettings,
+    context: Context,
+    *,
+    until: Moment | None = None,
+    progress: Progress = silent,
+    note: Callable[[str], None] = _unheard,
 ) -> tuple[Updated, ...]:
     """Fetch what is new of every feed into the store; feeds that are done stay done if a later one fails.
 
@@ -111,6 +120,7 @@ def update(
         context: time, pauses, journal.
         until: end of what is asked for; default now.
         progress: called by sources and store.
+        note: told what is no error but worth knowing, e.g. a universe that has no member yet.
 
     Raises:
         DataError: a source failed, its data are refused, or another writer is at work.
@@ -136,7 +146,11 @@ def update(
         store.build_provider(name, vwap=settings.vwap, progress=progress)
         for universe, rules in settings.universes.get(name, {}).items():
             if store.universes(name).get(universe) != rules:
-                store.save_universe(universe, name, rules, progress=progress)
+                store.save_universe(universe, name, rules, progress=progress, empty="keep")
+            if not store.has_members(universe, name):
+                note(f"universe {universe} of {name} has no member yet: more history, or milder rules")
+    for name in sorted(set(settings.universes) - {str(one) for one in store.timeframes}):
+        note(f"universes of {name} wait: the store has no {name} candles")
     return tuple(done)
 
 
