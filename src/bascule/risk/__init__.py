@@ -5,25 +5,34 @@
    factors.
 3. `crosssection.py`, `covariance.py`, `specific.py`, `model.py`: the cross-sectional model; `rolling.py`:
    betas over time; `batched.py` inverts for both; `diagnostics.py`: whether they are right.
+4. `var.py`, `coverage.py`: value at risk and its backtests; `stress.py`: scenarios; `pretrade.py`: the last
+   check before orders go out.
 
 Heavy libraries are imported by the functions that need them (`extra.py`).
 """
 
 from bascule.risk.covariance import CovarianceSettings, factor_covariances
+from bascule.risk.coverage import Coverage, coverage, kupiec_band
 from bascule.risk.crosssection import CrossSections, regress
 from bascule.risk.diagnostics import BiasReport, FactorReport, bias, bias_of, explained, factor_reports
 from bascule.risk.exposures import Exposures, ExposureSettings, exposures
 from bascule.risk.liquidation import LiquidationSettings, with_liquidations
 from bascule.risk.model import FactorModel, FactorModelSettings, RiskModel, close_returns, fit, fit_exposures
+from bascule.risk.pretrade import Action, PreTrade, PreTradeSettings, check_orders
 from bascule.risk.rolling import RollingBetas, Stability, rolling_betas, shrink, stability
 from bascule.risk.scores import Regime, RiskScores, compute
 from bascule.risk.settings import RiskSettings, lookback
 from bascule.risk.specific import SpecificSettings, specific_variances
+from bascule.risk.stress import SCENARIOS, Loss, Position, Scenario, leader_betas, stress
 from bascule.risk.style import LeftOut, StyleText, catalogue
+from bascule.risk.var import Tail, TailSettings, portfolio_history, tail_risk
 
 __all__ = [
+    "SCENARIOS",
+    "Action",
     "BiasReport",
     "CovarianceSettings",
+    "Coverage",
     "CrossSections",
     "ExposureSettings",
     "Exposures",
@@ -32,30 +41,44 @@ __all__ = [
     "FactorReport",
     "LeftOut",
     "LiquidationSettings",
+    "Loss",
+    "Position",
+    "PreTrade",
+    "PreTradeSettings",
     "Regime",
     "RiskModel",
     "RiskScores",
     "RiskSettings",
     "RollingBetas",
+    "Scenario",
     "SpecificSettings",
     "Stability",
     "StyleText",
+    "Tail",
+    "TailSettings",
     "bias",
     "bias_of",
     "catalogue",
+    "check_orders",
     "close_returns",
     "compute",
+    "coverage",
     "explained",
     "exposures",
     "factor_covariances",
     "factor_reports",
     "fit",
     "fit_exposures",
+    "kupiec_band",
+    "leader_betas",
     "lookback",
+    "portfolio_history",
     "regress",
     "rolling_betas",
     "shrink",
     "specific_variances",
     "stability",
+    "stress",
+    "tail_risk",
     "with_liquidations",
 ]
