@@ -1,0 +1,45 @@
+"""Floor 4: searching for factors, on one fast and honest evaluator.
+
+1. `dimensions.py`, `grammar.py`: typed texts without unit, as tokens and as trees; `canonical.py`: their
+   identity.
+2. `problem.py`: train, valid and test rows; who sees what.
+3. `evaluator.py`: scores in batches, cached and counted; `pool.py`: weights and what one more factor adds;
+   `combination.py`: the pool's signal.
+4. `search.py`: the loop, its budget, its state on disk; `searchers/`: the ways of searching.
+"""
+
+from bascule.miners.canonical import canonical
+from bascule.miners.combination import combined, pool_ic
+from bascule.miners.dimensions import RATIO, Dimension, dimension
+from bascule.miners.evaluator import EvaluationSettings, Evaluator, Score
+from bascule.miners.grammar import Action, Derivation, Grammar, GrammarSettings
+from bascule.miners.pool import Pool, PoolSettings
+from bascule.miners.problem import Part, Problem, SplitSettings
+from bascule.miners.search import Look, Miner, Outcome, Search, Searcher, SearchSettings
+
+__all__ = [
+    "RATIO",
+    "Action",
+    "Derivation",
+    "Dimension",
+    "EvaluationSettings",
+    "Evaluator",
+    "Grammar",
+    "GrammarSettings",
+    "Look",
+    "Miner",
+    "Outcome",
+    "Part",
+    "Pool",
+    "PoolSettings",
+    "Problem",
+    "Score",
+    "Search",
+    "SearchSettings",
+    "Searcher",
+    "SplitSettings",
+    "canonical",
+    "combined",
+    "dimension",
+    "pool_ic",
+]

@@ -1,0 +1,145 @@
+"""A pool of factors that help each other: linear weights, and what one more factor would add.
+
+With factors standardised in every row, c their mean ICs with the label and C their mean correlations, the
+combination of least squared error has weights w = (C + λ·1)⁻¹ c and its IC is about √(cᵀ (C + λ·1)⁻¹ c)
+(AlphaGen, arXiv 2306.12964, sec. 3.2, whose gradient steps on 1 − 2 wᵀc + wᵀCw have this optimum).
+
+A candidate with IC a and correlations b to the pool adds, by the inverse of a bordered matrix,
+(a − bᵀw)² / (1 + λ − bᵀ(C + λ·1)⁻¹b) to cᵀw. That gain is the searchers' reward. Its numerator over the
+standard error of a is the t-statistic of what the candidate knows beyond the pool; below `least_t` it is
+taken for noise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from pydantic import Field
+
+from bascule.core import Settings
+from bascule.miners.evaluator import Float64Array, FloatArray, Score
+
+
+class PoolSettings(Settings):
+    """How many factors, and when one is let in."""
+
+    size: int = Field(default=10, ge=1, le=200, description="most members")
+    ridge: float = Field(default=0.01, ge=0, le=1, description="λ, against weights that lean on noise")
+    least_t: float = Field(default=2.5, ge=0, le=20, description="t-statistic of a newcomer's own knowledge")
+    most_alike: float = Field(default=0.95, gt=0, le=1, description="largest |correlation| of two members")
+
+
+@dataclass
+class Pool:
+    """Members, their ICs and correlations, their weights.
+
+    Attributes:
+        settings: limits.
+        scores: of the members.
+        ics: mean ICs ``[M]``.
+        mutual: mean correlations ``[M, M]``.
+        values: of the members ``[T, N]``, for correlating candidates.
+        weights: ``[M]``.
+    """
+
+    settings: PoolSettings
+    scores: list[Score] = field(default_factory=list)
+    ics: Float64Array = field(default_factory=lambda: np.zeros(0))
+    mutual: Float64Array = field(default_factory=lambda: np.zeros((0, 0)))
+    values: list[FloatArray] = field(default_factory=list)
+    weights: Float64Array = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def texts(self) -> list[str]:
+        """Texts of the members."""
+        return [score.text for score in self.scores]
+
+    @property
+    def worth(self) -> float:
+        """cᵀw, the square of the IC that the fit promises."""
+        return float(self.ics @ self.weights) if len(self.ics) else 0.0
+
+    @property
+    def ic(self) -> float:
+        """IC of the combination on the part it was fitted on, from ICs and correlations."""
+        if not len(self.ics):
+            return 0.0
+        scale = math.sqrt(max(float(self.weights @ self.mutual @ self.weights), 1e-300))
+        return float(self.ics @ self.weights) / scale
+
+    def gain(self, score: Score, mutual: Float64Array) -> tuple[float, float]:
+        """What a candidate adds to `worth`, and the t-statistic of what it knows beyond the pool.
+
+        Args:
+            score: of the candidate.
+            mutual: its correlations with the members ``[M]``.
+        """
+        if not score.usable:
+            return 0.0, 0.0
+        ridge = self.settings.ridge
+        new, rest = score.ic, 1.0 + ridge
+        if len(self.ics):
+            inverse_b = np.linalg.solve(self._matrix(), mutual)
+            new -= float(mutual @ self.weights)
+            rest -= float(mutual @ inverse_b)
+        if rest <= ridge * 0.5:  # within the span of the pool
+            return 0.0, 0.0
+        # the standard error of the candidate's own IC stands for that of the difference
+        return new * new / rest, abs(score.t * new / score.ic) if score.ic else 0.0
+
+    def admits(self, score: Score, mutual: Float64Array) -> bool:
+        """Whether a candidate would be let in."""
+        alike = len(mutual) and float(np.abs(mutual).max()) > self.settings.most_alike
+        return score.usable and not alike and self.gain(score, mutual)[1] >= self.settings.least_t
+
+    def add(self, score: Score, mutual: Float64Array, values: FloatArray) -> bool:
+        """Let a candidate in; the member with the least effect leaves a full pool.
+
+        Returns:
+            Whether it stayed.
+        """
+        self.scores.append(score)
+        self.values.append(values)
+        self.ics = np.append(self.ics, score.ic)
+        grown = np.eye(len(self.ics))
+        grown[:-1, :-1] = self.mutual
+        grown[-1, :-1] = grown[:-1, -1] = mutual
+        self.mutual = grown
+        self._fit()
+        stayed = True
+        while len(self.scores) > self.settings.size:
+            weakest = self._weakest()
+            stayed &= weakest != len(self.scores) - 1
+            self._remove(weakest)
+        return stayed
+
+    def refill(
+        self, scores: Sequence[Score], mutual: Float64Array, values: Callable[[str], FloatArray]
+    ) -> None:
+        """Become the pool of an earlier run."""
+        self.scores, self.mutual = list(scores), mutual
+        self.ics = np.array([score.ic for score in scores])
+        self.values = [values(score.text) for score in scores]
+        self._fit()
+
+    def _weakest(self) -> int:
+        """The member without which `worth` falls least: w² / (inverse's diagonal)."""
+        inverse = np.linalg.inv(self._matrix())
+        return int(np.argmin(self.weights**2 / np.diag(inverse)))
+
+    def _remove(self, number: int) -> None:
+        del self.scores[number], self.values[number]
+        keep = np.arange(len(self.ics)) != number
+        self.ics, self.mutual = self.ics[keep], self.mutual[np.ix_(keep, keep)]
+        self._fit()
+
+    def _matrix(self) -> Float64Array:
+        matrix: Float64Array = self.mutual + self.settings.ridge * np.eye(len(self.ics))
+        return matrix
+
+    def _fit(self) -> None:
+        weights = np.linalg.solve(self._matrix(), self.ics) if len(self.ics) else np.zeros(0)
+        self.weights = np.asarray(weights, np.float64)

@@ -1,0 +1,365 @@
+"""The loop that every searcher runs in: propose, score, reward, remember.
+
+1. A `Searcher` proposes texts. Those that are not of the grammar are refused and counted.
+2. The evaluator scores them on the train part; the pool says what each would add (`Outcome.gain`) and lets in
+   who adds enough.
+3. The searcher sees the outcomes: train figures only.
+4. Now and then the pool's IC on the valid part is taken for the learning curve; the pool of the best one is
+   the search's result. A searcher that does not get better there for long is stopped (`patience`).
+5. After every few batches the whole state is written to one file at once. A killed search goes on from there
+   and ends as an unbroken one would: all randomness is the searcher's own generator, part of its state.
+
+The budget counts proposals of the grammar (known ones too, so that a searcher that goes in circles pays for
+it) and CPU seconds, of evaluation and of learning alike.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from bascule.core import Moment, Progress, Settings, StoreError, files, silent
+from bascule.evaluate import Ledger, Trial
+from bascule.expr import Node
+from bascule.miners.combination import pool_ic
+from bascule.miners.evaluator import EvaluationSettings, Evaluator, Score
+from bascule.miners.grammar import Grammar
+from bascule.miners.pool import Pool, PoolSettings
+from bascule.miners.problem import Problem
+
+State = dict[str, Any]
+Arrays = dict[str, NDArray[Any]]
+
+
+class SearchSettings(Settings):
+    """How long and how carefully to search."""
+
+    proposals: int = Field(default=2_000, ge=1, description="texts to propose, known ones included")
+    cpu_seconds: float | None = Field(default=None, gt=0, description="stop after these; null: no limit")
+    batch: int = Field(default=32, ge=1, le=4096, description="texts at once")
+    look_every: int = Field(default=4, ge=1, description="batches between looks at the valid part")
+    patience: int | None = Field(
+        default=None, ge=1, description="looks without a better pool before it stops"
+    )
+    evaluation: EvaluationSettings = Field(default=EvaluationSettings())
+    pool: PoolSettings = Field(default=PoolSettings())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a searcher is told of a proposal: train figures, nothing else.
+
+    Attributes:
+        node: as proposed.
+        score: of its canonical form; None where the text was refused.
+        gain: what it would have added to the pool's worth.
+        alike: largest |correlation| with a member.
+        admitted: it went into the pool.
+        new: it had not been seen before in this search.
+        refusal: why the text was refused, or None.
+    """
+
+    node: Node
+    score: Score | None
+    gain: float = 0.0
+    alike: float = 0.0
+    admitted: bool = False
+    new: bool = False
+    refusal: str | None = None
+
+
+class Searcher(Protocol):
+    """A way of searching. All randomness comes from a generator that is part of `state`."""
+
+    name: str
+
+    def propose(self, count: int) -> Sequence[Node]:
+        """The next texts, at most ``count``; none at all ends the search."""
+
+    def observe(self, outcomes: Sequence[Outcome], pool: Pool) -> None:
+        """What became of them; the pool is there to be looked at."""
+
+    def state(self) -> tuple[State, Arrays]:
+        """All that is needed to go on, as JSON and as arrays."""
+
+    def restore(self, state: State, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a state."""
+
+    def statistics(self) -> dict[str, float]:
+        """What to show while it runs."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """A point of the learning curve.
+
+    Attributes:
+        proposals: texts so far.
+        trials: different ones that were computed.
+        cpu_seconds: spent so far, learning included.
+        members: of the pool.
+        train: IC of the pool as fitted.
+        valid: mean IC of the pool on the valid part.
+    """
+
+    proposals: int
+    trials: int
+    cpu_seconds: float
+    members: int
+    train: float
+    valid: float
+
+
+@dataclass
+class Search:
+    """A search and its result so far.
+
+    Attributes:
+        name: of the searcher.
+        texts: members of the best pool by the valid part.
+        weights: of these.
+        looks: the learning curve.
+        proposals: texts so far.
+        trials: different ones that were computed.
+        refused: texts that were not of the grammar.
+        cpu_seconds: spent.
+        finished: the budget is spent, or patience was lost.
+    """
+
+    name: str
+    texts: list[str] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
+    proposals: int = 0
+    trials: int = 0
+    refused: int = 0
+    cpu_seconds: float = 0.0
+    finished: bool = False
+
+    @property
+    def best(self) -> float:
+        """The best valid IC so far."""
+        return max((look.valid for look in self.looks if math.isfinite(look.valid)), default=-math.inf)
+
+
+class Miner:
+    """One search on one problem.
+
+    Args:
+        problem: what is searched for.
+        searcher: how.
+        grammar: what may be proposed.
+        settings: how long.
+        folder: where the state is kept; None = nowhere.
+        ledger: counts every trial; None = not counted.
+        data: name of the data in the ledger.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        searcher: Searcher,
+        grammar: Grammar,
+        settings: SearchSettings | None = None,
+        *,
+        folder: Path | None = None,
+        ledger: Ledger | None = None,
+        data: str = "panel",
+    ) -> None:
+        self.problem, self.searcher, self.grammar = problem, searcher, grammar
+        self.settings = settings or SearchSettings()
+        self.evaluator = Evaluator(problem.train, self.settings.evaluation)
+        self.pool = Pool(self.settings.pool)
+        self.search = Search(searcher.name)
+        self._folder, self._ledger, self._data = folder, ledger, data
+        self._stale = 0
+
+    # -- running -----------------------------------------------------------------------------------
+
+    def run(self, progress: Progress = silent, *, now: Moment | None = None) -> Search:
+        """Search until the budget is spent; goes on where a killed run of the same folder stood.
+
+        Args:
+            progress: told about proposals.
+            now: time that the ledger notes; None = the panel's last row.
+        """
+        if self._folder is not None and self._file.exists():
+            self._restore()
+        batches = 0
+        spent, began = self.search.cpu_seconds, time.process_time()
+        while not self.search.finished:
+            self._batch(now)
+            batches += 1
+            self.search.cpu_seconds = spent + time.process_time() - began
+            self.search.finished = self._over()
+            if batches % self.settings.look_every == 0 or self.search.finished:
+                self._look()
+                self._save()
+            note = f"{self.searcher.name}: pool IC {self.pool.ic:.4f}, {len(self.pool.scores)} factors"
+            progress(min(self.search.proposals, self.settings.proposals), self.settings.proposals, note)
+        return self.search
+
+    def _over(self) -> bool:
+        limit = self.settings.cpu_seconds
+        patience = self.settings.patience
+        return (
+            self.search.proposals >= self.settings.proposals
+            or (limit is not None and self.search.cpu_seconds >= limit)
+            or (patience is not None and self._stale >= patience)
+        )
+
+    def _batch(self, now: Moment | None) -> None:
+        count = min(self.settings.batch, self.settings.proposals - self.search.proposals)
+        nodes = list(self.searcher.propose(count))[:count]
+        if not nodes:
+            self.search.proposals = self.settings.proposals
+            return
+        legal = [self.grammar.accepts(node) for node in nodes]
+        before = {score.text for score in map(self.evaluator.known, nodes) if score is not None}
+        scores = iter(self.evaluator.evaluate([n for n, fine in zip(nodes, legal, strict=True) if fine]))
+        pairs = [(node, next(scores) if fine else None) for node, fine in zip(nodes, legal, strict=True)]
+        outcomes = self._judged(pairs, before)
+        self._count({o.score.text for o in outcomes if o.new and o.score}, now)
+        self.search.proposals += len(nodes)
+        self.search.trials = self.evaluator.trials
+        self.search.refused += legal.count(False)
+        self.searcher.observe(outcomes, self.pool)
+
+    def _judged(self, pairs: Sequence[tuple[Node, Score | None]], before: set[str]) -> list[Outcome]:
+        """Gains against the pool as it stands at each candidate's turn, best first."""
+        usable = {s.text: s for _, s in pairs if s is not None and s.usable and s.text not in self.pool.texts}
+        first = {s.text: node for node, s in reversed(pairs) if s is not None}
+        mutual = self._mutual(list(usable))
+        told: dict[str, Outcome] = {}
+        for text in sorted(usable, key=lambda one: (-abs(usable[one].ic), one)):
+            score, row = usable[text], mutual[text]
+            gain, _ = self.pool.gain(score, row)
+            admitted = self.pool.admits(score, row)
+            if admitted:
+                values = self.evaluator.values(text)
+                admitted = self.pool.add(score, row, values)
+                mutual = self._mutual([one for one in usable if one not in told and one != text])
+            alike = float(np.abs(row).max()) if len(row) else 0.0
+            told[text] = Outcome(score=score, node=first[text], gain=gain, alike=alike, admitted=admitted)
+        found, seen = [], set(before)
+        for node, its in pairs:
+            if its is None:
+                found.append(Outcome(node, None, refusal="not of the grammar"))
+                continue
+            one = told.get(its.text, Outcome(node, its))
+            found.append(replace(one, node=node, score=its, new=its.text not in seen))
+            seen.add(its.text)
+        return found
+
+    def _mutual(self, texts: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+        rows = self.evaluator.mutual(texts, self.pool.values)
+        return dict(zip(texts, rows, strict=True))
+
+    def _count(self, texts: set[str], now: Moment | None) -> None:
+        if self._ledger is None or not texts:
+            return
+        part = self.problem.train
+        time_ = part.panel.time
+        trials = [
+            Trial(
+                text, self._data, time_[part.first], time_[-1], part.horizon, f"mining {self.searcher.name}"
+            )
+            for text in sorted(texts)
+        ]
+        self._ledger.record(trials, time_[-1] if now is None else now)
+
+    def _look(self) -> None:
+        series = pool_ic(self.pool.texts, self.pool.weights, self.problem.valid)
+        seen = np.isfinite(series)
+        valid = float(series[seen].mean()) if seen.any() else math.nan
+        better = math.isfinite(valid) and valid > self.search.best
+        self.search.looks.append(
+            Look(
+                self.search.proposals, self.search.trials, round(self.search.cpu_seconds, 3),
+                len(self.pool.scores), self.pool.ic, valid,
+            )
+        )  # fmt: skip
+        if better:
+            self.search.texts = self.pool.texts
+            self.search.weights = [float(w) for w in self.pool.weights]
+            self.search.scores = list(self.pool.scores)
+        self._stale = 0 if better else self._stale + 1
+
+    # -- keeping -----------------------------------------------------------------------------------
+
+    @property
+    def _file(self) -> Path:
+        assert self._folder is not None
+        return self._folder / "state.npz"
+
+    def _identity(self) -> dict[str, Any]:
+        """What a state must have been made with; the budget may be another."""
+        settings = self.settings.model_dump(mode="json")
+        for key in ("proposals", "cpu_seconds", "patience"):
+            settings.pop(key)
+        return {
+            "searcher": self.searcher.name,
+            "problem": self.problem.fingerprint,
+            "split": self.problem.settings.model_dump(mode="json"),
+            "grammar": self.grammar.settings.model_dump(mode="json"),
+            "settings": settings,
+        }
+
+    def _save(self) -> None:
+        if self._folder is None:
+            return
+        state, arrays = self.searcher.state()
+        told = {
+            "identity": self._identity(),
+            "search": asdict(self.search),
+            "stale": self._stale,
+            "scores": [asdict(score) for score in self.evaluator.scores()],
+            "signals": self.evaluator.signals(),
+            "pool": [asdict(score) for score in self.pool.scores],
+            "searcher": state,
+        }
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with files.atomic_file(self._file) as aside, aside.open("wb") as stream:
+            np.savez(
+                stream,
+                told=np.frombuffer(json.dumps(told).encode(), np.uint8),
+                mutual=self.pool.mutual,
+                **{f"searcher.{name}": array for name, array in arrays.items()},  # type: ignore[arg-type]
+            )
+
+    def _restore(self) -> None:
+        with np.load(self._file, allow_pickle=False) as stored:
+            told = json.loads(stored["told"].tobytes())
+            mutual = stored["mutual"]
+            arrays = {
+                k.removeprefix("searcher."): stored[k] for k in stored.files if k.startswith("searcher.")
+            }
+        if told["identity"] != self._identity():
+            changed = sorted(k for k, v in self._identity().items() if told["identity"].get(k) != v)
+            raise StoreError(
+                f"the search there was made with other settings: {', '.join(changed)}",
+                where=str(self._folder),
+                remedy="use another folder, or the settings of the search to be resumed",
+            )
+        search = told["search"]
+        search["looks"] = [Look(**look) for look in search["looks"]]
+        search["scores"] = [Score(**score) for score in search["scores"]]
+        self.search = Search(**search)
+        self._stale = told["stale"]
+        for score in told["scores"]:
+            self.evaluator.remember(Score(**score))
+        self.evaluator.remember_signals(told["signals"])
+        self.pool = Pool(self.settings.pool)
+        self.pool.refill([Score(**one) for one in told["pool"]], mutual, self.evaluator.values)
+        self.searcher.restore(told["searcher"], arrays)
+        self.search.finished = self._over()

@@ -1,0 +1,1 @@
+"""Ways of searching, one file each, all behind `miners.search.Searcher`."""

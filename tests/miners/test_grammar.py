@@ -1,0 +1,119 @@
+"""The grammar: what it draws is legal, what it refuses is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bascule import engine
+from bascule.core import ExpressionError
+from bascule.expr import parse, walk
+from bascule.miners import RATIO, Dimension, Grammar, GrammarSettings, canonical, dimension
+from tests.miners.markets import panel
+
+GRAMMAR = Grammar()
+
+
+def test_draws_are_factors_without_unit_that_read_no_future() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        node = GRAMMAR.draw(rng)
+        assert GRAMMAR.accepts(node)
+        assert dimension(node) == RATIO
+        assert engine.compile([node]).lookahead == 0
+        assert sum(1 for _ in walk(node)) <= GRAMMAR.settings.length + 2  # cut-offs are nodes of their own
+
+
+@given(st.integers(3, 12), st.integers(0, 2**32 - 1))
+@settings(max_examples=150, deadline=None)
+def test_any_legal_path_comes_to_an_end_within_the_length(length: int, seed: int) -> None:
+    grammar = Grammar(GrammarSettings(length=length, windows=(5, 10), lags=(1,)))
+    rng = np.random.default_rng(seed)
+    state = grammar.begin()
+    while not state.done:
+        legal = np.flatnonzero(state.mask())
+        assert len(legal), "a dead end"
+        state = state.step(int(rng.choice(legal)))
+    assert state.used <= length
+    assert grammar.accepts(state.node)
+
+
+def test_an_illegal_action_is_refused() -> None:
+    state = GRAMMAR.begin()
+    corr = next(i for i, action in enumerate(GRAMMAR.actions) if action.name == "Corr_10")
+    with pytest.raises(ExpressionError, match="not legal"):
+        state.step(corr)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("$close/Ref($close,5)-1", RATIO),
+        ("$close+$volume", None),
+        ("$close*$volume/$quote_volume", RATIO),
+        ("Log($volume)", Dimension(level=True)),
+        ("Log($volume)-Mean(Log($volume),24)", RATIO),
+        ("Log($volume)*$close", None),
+        ("Corr($close,Log($volume),24)", RATIO),
+        ("Std($close,10)", Dimension(1, 0)),
+        ("Std($close,10)/$close", RATIO),
+        ("Greater($close,$volume)", None),
+        ("TSZScore($volume,24)", RATIO),
+        ("Delta(Log($close),3)", RATIO),
+        ("$funding_rate+Rank($close,10)", RATIO),
+    ],
+)
+def test_units(text: str, expected: Dimension | None) -> None:
+    assert dimension(parse(text)) == expected
+
+
+def test_texts_from_elsewhere_are_checked() -> None:
+    assert GRAMMAR.accepts(parse("$close/$open"))
+    assert not GRAMMAR.accepts(parse("$close"))
+    assert not GRAMMAR.accepts(parse("$funding_rate"))  # not a field of this grammar
+    assert not GRAMMAR.accepts(parse("Ref($close,-1)/$close"))  # reads the future
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("$close*$open", "$open*$close"),
+        ("Ref(Ref($close,2),3)/$close", "Ref($close,5)/$close"),
+        ("Ref($close/$open,2)", "Ref($close,2)/Ref($open,2)"),
+        ("2*($close/$open)", "$close/$open-1"),
+        ("Abs(Abs($close-$open))/$close", "Abs($close-$open)/$close"),
+        ("Rank($close,5)-Rank($open,5)", "Rank($open,5)-Rank($close,5)"),
+        ("Corr($close,$volume,10)", "Corr($volume,$close,10)"),
+    ],
+)
+def test_equal_signals_have_one_canonical_text(one: str, other: str) -> None:
+    assert canonical(parse(one)) == canonical(parse(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("$close/$open", "$open/$close"),
+        ("Ref($close,1)/$close", "Ref($close,2)/$close"),
+        ("Less($close,$open)/$open", "Greater($close,$open)/$open"),
+    ],
+)
+def test_other_signals_do_not(one: str, other: str) -> None:
+    assert canonical(parse(one)) != canonical(parse(other))
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_the_canonical_text_has_the_same_ic(seed: int) -> None:
+    node = GRAMMAR.draw(np.random.default_rng(seed))
+    form = canonical(node)
+    assert canonical(form) == form
+    market = panel(rows=320)
+    label = np.random.default_rng(1).standard_normal(market.shape).astype(np.float32)[None]
+    found = engine.ic([node, form], market, label).plain
+    assert found is not None
+    ours, theirs = np.abs(found[:, 0])
+    both = np.isfinite(ours) & np.isfinite(theirs)
+    np.testing.assert_allclose(ours[both], theirs[both], atol=2e-3)
