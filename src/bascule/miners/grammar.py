@@ -203,8 +203,11 @@ class Grammar:
         return dimension(node, self.units)
 
     def accepts(self, node: Node) -> bool:
-        """Whether a text from elsewhere is a factor over this grammar's fields: no unit, no future, no endless
-        memory."""
+        """Whether a text from elsewhere may be a candidate.
+
+        It has no unit, reads this grammar's fields only, no future, and no endless
+        memory.
+        """
         names = set(field_names(node))
         if self.dimension(node) != RATIO or not names or not names <= set(self.settings.fields):
             return False
