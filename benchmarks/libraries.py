@@ -1,10 +1,14 @@
-"""All factor libraries on real hourly spot candles: the table of docs/factors.md.
+"""All factor libraries on real candles: the tables of docs/factors.md.
 
     python benchmarks/libraries.py [--out FILE]
 
 Needs the market panels (BASCULE_DATA, or ``../shared/data`` beside the checkout). Candles of 2020-01-01 to
 2024-06-01; in sample ends with 2022, the rest is out of sample. Every factor counts as a trial; nothing is
 chosen on the out-of-sample rows.
+
+1. Hourly spot candles: each library in and out of sample, its pool, and the five factors that were best in
+   sample.
+2. Daily candles of three exchanges: Alpha158 by venue, out of sample, on the cells that all have.
 """
 
 from __future__ import annotations
@@ -97,18 +101,7 @@ def measure(factors: list[Factor], panel: Panel) -> tuple[pd.DataFrame, evaluate
             samples[part].append(evaluate.Sample.of(cut, rows, HORIZON))
         tables.append(found["in"].join(found["out"], lsuffix="_in", rsuffix="_out"))
         print(f"  {start + len(chosen)} of {len(factors)}", file=sys.stderr, flush=True)
-    return pd.concat(tables), joined(samples["in"]), joined(samples["out"])
-
-
-def joined(samples: list[evaluate.Sample]) -> evaluate.Sample:
-    first = samples[0]
-    return evaluate.Sample(
-        np.concatenate([s.factors for s in samples]),
-        first.label,
-        np.concatenate([s.valid for s in samples]),
-        first.stride,
-        first.horizon,
-    )
+    return pd.concat(tables), *(evaluate.Sample.joined(samples[part]) for part in parts)
 
 
 def summary(
@@ -132,12 +125,56 @@ def summary(
         "abs t > 2 out": str(int((np.abs(t) > 2).sum())),
         "after control": str(int(kept.sum())),
         f"abs t > {luck:.1f}": str(int((np.abs(t) > luck).sum())),
+        "abs IC > 0.05 out": str(int((table["ic_out"].abs() > 0.05).sum())),
         "abs rank IC > 0.04 out": str(int((table["rank_ic_out"].abs() > 0.04).sum())),
         "best in sample": f"{best} {table.loc[best, 'rank_ic_in']:+.3f}",
         "the same out": f"{table.loc[best, 'rank_ic_out']:+.3f} (t {table.loc[best, 'rank_t_out']:+.1f})",
-        "pool IC in": f"{pool.inside.mean:.3f}",
-        "pool IC out": f"{pool.outside.mean:.3f} (t {pool.outside.t:.1f})",
+        "pool IC in": f"{pool.inside.ic.mean:.3f}",
+        "pool IC out": told(pool.outside.ic),
+        "pool rank IC in": f"{pool.inside.rank_ic.mean:.3f}",
+        "pool rank IC out": told(pool.outside.rank_ic),
     }
+
+
+def told(ic: evaluate.ICSummary) -> str:
+    return f"{ic.mean:.3f} (t {ic.t:.1f})"
+
+
+def by_venue() -> pd.DataFrame:
+    """Alpha158 on the daily candles of three exchanges, out of sample."""
+    frame = pd.read_parquet(ROOT / "cross_exchange_1d.parquet").rename(columns={"date": "time"})
+    frame = frame.drop(columns=["market", "quote_volume"])
+    symbols = frame.pop("symbol").astype(str)
+    frame["instrument"] = symbols.map({s: Instrument.parse(s).id for s in symbols.unique()})
+    day = Timeframe.parse("1d")
+    panels = {
+        str(name): prepare(Panel.from_long(part.drop(columns="exchange"), day).between(START, END))
+        for name, part in frame.groupby("exchange", observed=True)
+    }
+    texts = [f.text for f in library("alpha158")]
+    values = {name: engine.evaluate(texts, panel) for name, panel in panels.items()}
+    start = np.datetime64(SPLIT, "ns")
+    found = [
+        evaluate.by_venue({name: values[name][index] for name in panels}, panels, 1, start=start)
+        for index in range(len(texts))
+    ]
+    ics = pd.DataFrame([one["ic"] for one in found])
+    t = pd.DataFrame([one["t"] for one in found])
+    first = ics.columns[0]
+    return pd.DataFrame(
+        {
+            "venue": list(ics.columns),
+            "median abs rank IC": [f"{ics[name].abs().median():.4f}" for name in ics],
+            "abs t > 2": [str(int((t[name].abs() > 2).sum())) for name in ics],
+            f"sign as at {first}": [
+                f"{(np.sign(ics[name]) == np.sign(ics[first])).mean():.0%}" for name in ics
+            ],
+            f"correlation of the ICs with those of {first}": [
+                f"{ics[name].corr(ics[first]):.3f}" for name in ics
+            ],
+            "days": [str(int(found[0]["n"].iloc[0]))] * ics.shape[1],
+        }
+    )
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -156,11 +193,12 @@ def main() -> None:
         for n in ("alpha158", "alpha360", "alpha101", "macd", "crypto")
     }
     trials = sum(len(factors) for factors in chosen.values())
-    lines, best = [], []
+    lines, best, parts = [], [], []
     for name, factors in chosen.items():
         began = time.perf_counter()
         table, fit, test = measure(factors, panel)
         lines.append(summary(name, table, fit, test, trials))
+        parts.append((table.add_prefix(f"{name}:", axis=0), fit, test))
         table = table[table["n_out"] > 1_000]
         order = table["rank_t_in"].abs().sort_values(ascending=False).index[:5]
         for factor in order:
@@ -178,7 +216,11 @@ def main() -> None:
                 }
             )
         print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-    text = markdown(pd.DataFrame(lines)) + "\n\n" + markdown(pd.DataFrame(best)) + "\n"
+    held, fits, tests = zip(*parts, strict=True)
+    fit, test = evaluate.Sample.joined(fits), evaluate.Sample.joined(tests)
+    lines.append(summary("all of them", pd.concat(held), fit, test, trials))
+    tables = (pd.DataFrame(lines), pd.DataFrame(best), by_venue())
+    text = "\n\n".join(markdown(table) for table in tables) + "\n"
     if given.out is None:
         print(text)
     else:

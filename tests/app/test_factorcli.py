@@ -71,6 +71,23 @@ def test_libraries_and_search(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("factor", "search", "--library", "nope") == 1
 
 
+def test_show_tells_all_and_lists_keep_one_line_a_factor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("factor", "show", "IDIO_VOL", "alpha158:CORD5", "MINE=$close/$open") == 0
+    shown = capsys.readouterr().out
+    for told in ("IDIO_VOL · crypto", "Ang, Hodrick", "720 candles", "$close $volume", "MINE", "low risk"):
+        assert told in shown
+    # a long text is folded, not cut
+    assert shown.count("Std(($close/Ref($close,1)-1),720)") == 1
+    assert "0.5)" in shown
+    assert call("factor", "show", "idio_vol") == 1
+    assert "did you mean 'IDIO_VOL'" in capsys.readouterr().err
+    for command in (("ls", "alpha101"), ("search", "--library", "alpha101")):
+        assert call("factor", *command) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert sum(line.startswith(" WQ") for line in lines) == 101
+        assert len(lines) <= 103
+
+
 def test_a_report_of_one_factor(candles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, ledger = tmp_path / "sheet.html", tmp_path / "trials.sqlite"
     command = ("factor", "report", "--data", candles, "--horizon", 4, "--out", out, "--ledger", ledger)

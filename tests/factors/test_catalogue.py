@@ -34,7 +34,10 @@ def test_sizes_names_and_descriptions() -> None:
             assert factor.source
             assert factor.horizon >= 1
             assert factor.inputs
-    assert all(factor.note for factor in library("crypto"))
+            assert factor.tags, factor.name
+            assert factor.lookback is not None, factor.name
+    for name in ("alpha158", "alpha360", "macd", "crypto"):
+        assert all(factor.note for factor in library(name))
 
 
 def test_alpha101_without_industries_says_so_and_needs_candles_only() -> None:

@@ -65,20 +65,55 @@ def ls(
     from bascule.factors import LIBRARIES, library, resolve
 
     if not entries:
-        table = Table("library", "factors", "families", "longest look-back", "fields", box=None)
+        table = Table("library", "factors", "longest look-back", "families", box=None)
         for name in LIBRARIES:
             held = library(name)
             backs = [factor.lookback for factor in held]
-            longest = "all" if None in backs else str(max(back for back in backs if back is not None))
+            longest = "all" if None in backs else f"{max(back for back in backs if back is not None):,}"
             families = ", ".join(dict.fromkeys(factor.family for factor in held))
-            fields = " ".join(sorted({name for factor in held for name in factor.inputs}))
-            table.add_row(name, str(len(held)), families, longest, fields)
+            table.add_row(f"[bold]{name}[/]", str(len(held)), longest, families)
         console.print(table)
+        console.print("[dim]bascule factor ls LIBRARY · search WORDS · show NAME[/]", highlight=False)
         return
-    table = Table("factor", "family", "text", box=None)
-    for factor in resolve(entries):
-        table.add_row(factor.name, factor.family, factor.text)
-    console.print(table)
+    rows = [(factor.name, factor.family, factor.text) for factor in resolve(entries)]
+    console.print(_lines(("factor", "family", "text"), rows))
+
+
+def _lines(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table of one line a row: what does not fit of the last column is cut."""
+    widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads) - 1)]
+    room = max(12, console.width - sum(widths) - 2 * len(heads))
+    table = Table(*heads, box=None, caption_justify="left")
+    for *short, text in rows:
+        table.add_row(*short, text if len(text) <= room else f"{text[: room - 1]}…")
+    return table
+
+
+@factor_app.command("show")
+def show(names: Names) -> None:
+    """Show all that the catalogue knows of factors."""
+    from rich.panel import Panel as Box
+    from rich.text import Text
+
+    for place, factor in locate(names):
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(overflow="fold")
+        back = "all history" if factor.lookback is None else f"{factor.lookback:,} candles"
+        for label, value in (
+            ("about", factor.note),
+            ("family", factor.family),
+            ("source", factor.source),
+            ("tags", ", ".join(factor.tags)),
+            ("reads", " ".join(f"${name}" for name in factor.inputs)),
+            ("look-back", back),
+            ("horizon", f"{factor.horizon:,} {'candle' if factor.horizon == 1 else 'candles'}"),
+            ("text", factor.text),
+        ):
+            if value:
+                table.add_row(label, Text(value, style="bold" if label == "text" else ""))
+        title = f"[bold]{factor.name}[/]" + (f" · {place}" if place else "")
+        console.print(Box(table, title=title, title_align="left", border_style="dim", expand=False))
 
 
 @factor_app.command("explain")
@@ -118,12 +153,13 @@ def search(
 
 
 def _found_table(found: Sequence[Found]) -> Table:
-    table = Table("library", "factor", "family", "horizon", "look-back", "about", "text", box=None)
+    rows = []
     for item in found:
         factor = item.factor
-        back = "all" if factor.lookback is None else str(factor.lookback)
-        about = factor.note or factor.source
-        table.add_row(item.library, factor.name, factor.family, str(factor.horizon), back, about, factor.text)
+        back = "all" if factor.lookback is None else f"{factor.lookback:,}"
+        rows.append((factor.name, item.library, str(factor.horizon), back, factor.note or factor.text))
+    table = _lines(("factor", "library", "horizon", "look-back", "about"), rows)
+    table.caption = f"{len(found):,} found; bascule factor show NAME tells the rest"
     return table
 
 
@@ -191,7 +227,14 @@ def compare(
 
 
 def pick(names: Sequence[str]) -> tuple[Factor, ...]:
-    """Factors that the command line names.
+    """Factors that the command line names, refused where two share a name; see `locate`."""
+    from bascule.factors import unique
+
+    return unique(factor for _, factor in locate(names))
+
+
+def locate(names: Sequence[str]) -> list[tuple[str, Factor]]:
+    """Factors that the command line names, each with its library or file ("" = a text).
 
     Args:
         names: ``NAME``, ``library:NAME``, a library, a YAML file, or a text with a ``$`` in it, which may be
@@ -201,22 +244,22 @@ def pick(names: Sequence[str]) -> tuple[Factor, ...]:
         ConfigError: a name is in no library, or in several.
         ExpressionError: a text is not of the language, or reads the future.
     """
-    from bascule.factors import LIBRARIES, Factor, resolve, unique
+    from bascule.factors import LIBRARIES, Factor, resolve
 
-    chosen: list[Factor] = []
+    chosen: list[tuple[str, Factor]] = []
     for number, name in enumerate(names, 1):
         if "$" in name:
             label, sign, text = name.partition("=")
             named = sign and label.isidentifier()
-            chosen.append(Factor(label, text) if named else Factor(f"TEXT{number}", name))
+            chosen.append(("", Factor(label, text) if named else Factor(f"TEXT{number}", name)))
         elif name in LIBRARIES or name.endswith((".yaml", ".yml")):
-            chosen.extend(resolve([name]))
+            chosen += [(name, factor) for factor in resolve([name])]
         else:
             chosen.append(_named(name))
-    return unique(chosen)
+    return chosen
 
 
-def _named(name: str) -> Factor:
+def _named(name: str) -> tuple[str, Factor]:
     from difflib import get_close_matches
 
     from bascule.factors import LIBRARIES, library
@@ -230,7 +273,7 @@ def _named(name: str) -> Factor:
     }
     texts = {factor.text for factor in hits.values()}
     if len(texts) == 1:
-        return next(iter(hits.values()))
+        return next(iter(hits.items()))
     if hits:
         raise ConfigError(
             f"{name!r} means different texts in {' and '.join(hits)}",
@@ -238,8 +281,8 @@ def _named(name: str) -> Factor:
             remedy=f"write {next(iter(hits))}:{name}",
         )
     known = sorted({factor.name for one in LIBRARIES for factor in library(one)})
-    near = get_close_matches(short, known, n=1)
-    remedy = f"did you mean {near[0]!r}?" if near else "see: bascule factor search"
+    near = get_close_matches(short.upper(), known, n=3)
+    remedy = f"did you mean {' or '.join(map(repr, near))}?" if near else "see: bascule factor search"
     raise ConfigError(f"no library has a factor {name!r}", where="factor", remedy=remedy)
 
 
