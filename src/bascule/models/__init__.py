@@ -1,40 +1,102 @@
 """Floor 4: learning, out of sample only.
 
 1. `folds.py`: train, valid and test windows with purge and embargo.
-2. `samples.py`, `labels.py`, `weights.py`: panels to samples, what they teach, and how much each counts.
+2. `samples.py`, `labels.py`, `weights.py`: panels to samples, what they teach, and how much each counts;
+   `sequence.py`, `timeframes.py`: features of several times and of several timeframes.
 3. `kind.py`, `registry.py`: the kinds of model, qlib's own classes, and how each is kept as data: `trees.py`,
    `linear.py`, `nets.py` with the table `networks.py`; `zoo.py` says of every model of qlib whether it works.
 4. `task.py`: one model, resumable, deterministic; `dataset.py`, `recording.py`, `quiet.py`: the seam to qlib.
-5. `train.py`: walk forward, fold by fold; `audit.py`: leaks, refused or found.
-6. `predictor.py`: a stored model; predicting runs nothing that a file brings along.
+5. `train.py`: walk forward, fold by fold; `schemes.py`: combinatorial purged cross-validation; `audit.py`:
+   leaks, refused or found.
+6. `predictor.py`: a stored model; predicting runs nothing that a file brings along. `explain.py`: its
+   reasons.
+7. `compare.py`: several models on the same folds. `combine.py`: factors weighted by what held lately.
+8. `drift.py`, `retrain.py`, `champions.py`: when to train again, and which model serves; `lineage.py`:
+   where a signal came from.
 """
 
 from bascule.models.audit import Finding, audit
+from bascule.models.champions import Champions, Event
+from bascule.models.combine import Combination, CombineSettings, combine, market_states, recovery
+from bascule.models.compare import Duel, Leaderboard, Score, compare, judge, long_short
+from bascule.models.drift import DriftSettings, FeatureDrift, Trigger, feature_drift, ks, psi, watch
+from bascule.models.explain import (
+    Stability,
+    contributions,
+    permutation_importance,
+    shap_importance,
+    stability,
+)
 from bascule.models.folds import Fold, WalkForwardSettings, folds
 from bascule.models.kind import Kind
+from bascule.models.lineage import Lineage, Origin
 from bascule.models.predictor import Predictor, importance, load
 from bascule.models.registry import KINDS, kind
+from bascule.models.retrain import Adaptive, Check, Retrainer, RetrainSettings, Verdict, run_adaptive
 from bascule.models.samples import target
+from bascule.models.schemes import CrossSettings, CrossValidation, cross_validate
 from bascule.models.sequence import sequence
 from bascule.models.settings import ModelSettings, WeightSettings
+from bascule.models.timeframes import coarse, join
 from bascule.models.train import Predictions, train_walk_forward
+from bascule.models.weights import sample_weights, uniqueness
 
 __all__ = [
     "KINDS",
+    "Adaptive",
+    "Champions",
+    "Check",
+    "Combination",
+    "CombineSettings",
+    "CrossSettings",
+    "CrossValidation",
+    "DriftSettings",
+    "Duel",
+    "Event",
+    "FeatureDrift",
     "Finding",
     "Fold",
     "Kind",
+    "Leaderboard",
+    "Lineage",
     "ModelSettings",
+    "Origin",
     "Predictions",
     "Predictor",
+    "RetrainSettings",
+    "Retrainer",
+    "Score",
+    "Stability",
+    "Trigger",
+    "Verdict",
     "WalkForwardSettings",
     "WeightSettings",
     "audit",
+    "coarse",
+    "combine",
+    "compare",
+    "contributions",
+    "cross_validate",
+    "feature_drift",
     "folds",
     "importance",
+    "join",
+    "judge",
     "kind",
+    "ks",
     "load",
+    "long_short",
+    "market_states",
+    "permutation_importance",
+    "psi",
+    "recovery",
+    "run_adaptive",
+    "sample_weights",
     "sequence",
+    "shap_importance",
+    "stability",
     "target",
     "train_walk_forward",
+    "uniqueness",
+    "watch",
 ]

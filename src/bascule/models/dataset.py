@@ -136,18 +136,23 @@ class WindowDataset(TSDatasetH):  # type: ignore[misc]
 
 
 class ArrayReweighter(Reweighter):  # type: ignore[misc]
-    """Weights of the train and valid samples, told apart by their number and first row."""
+    """Weights of the train and valid samples (or both, one after the other), told apart by number and row."""
 
     def __init__(self, lesson: Lesson) -> None:
         assert lesson.weights is not None
-        self._parts = [(lesson.train, lesson.weights[0]), (lesson.valid, lesson.weights[1])]
+        train, valid = lesson.weights
+        self._parts = [
+            (lesson.train.row, train),
+            (lesson.valid.row, valid),
+            (lesson.train.row, np.concatenate([train, valid])),
+        ]
         self._time = pd.DatetimeIndex(lesson.panel.time)
 
     def reweight(self, data: Any) -> pd.Series:
         """The weights of one segment's samples, in their order."""
         index = data.get_index() if isinstance(data, Windows) else data.index
-        for samples, weights in self._parts:
-            if len(index) == len(samples) and index[0][0] == self._time[samples.row[0]]:
+        for rows, weights in self._parts:
+            if len(index) == len(weights) and index[0][0] == self._time[rows[0]]:
                 return pd.Series(weights, index)
         raise ValueError("weights were asked for samples that have none")
 

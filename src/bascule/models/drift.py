@@ -180,8 +180,9 @@ def watch(
     old_error, new_error = _finite(error[reference]), _finite(error[recent])
     if len(new_ic) >= limits.min_rows and len(old_ic):
         expected, now = float(old_ic.mean()), float(new_ic.mean())
-        limit = limits.ic_share * expected
-        if expected > 0.0 and now < limit and _t(new_ic - expected, horizon) <= -limits.min_t:
+        # of a model that was no better than chance nothing is left to decay: it must not be worse
+        limit = limits.ic_share * max(expected, 0.0)
+        if now < limit and _t(new_ic - max(expected, 0.0), horizon) <= -limits.min_t:
             found.append(Trigger("ic", now, limit, f"mean rank IC {now:.4f}, it was {expected:.4f}"))
     if len(new_error) >= limits.min_rows and len(old_error):
         expected, now = float(old_error.mean()), float(new_error.mean())

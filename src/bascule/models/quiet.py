@@ -24,8 +24,9 @@ def quiet(seed: int, threads: int) -> Iterator[None]:
         seed: of Python's, NumPy's and (where it is loaded) torch's generators.
         threads: of torch; 0 = as it is.
     """
-    logger = logging.getLogger("qlib")
-    level, logger.disabled = logger.level, True
+    # each of qlib's models makes a logger of its own and sets its level
+    level = logging.root.manager.disable
+    logging.disable(max(level, logging.INFO))
     before = random.getstate(), np.random.get_state()  # noqa: NPY002 - qlib draws from it
     torch = sys.modules.get("torch")
     state = None if torch is None else (torch.get_rng_state(), torch.get_num_threads())
@@ -47,4 +48,4 @@ def quiet(seed: int, threads: int) -> Iterator[None]:
         if torch is not None and state is not None:
             torch.set_rng_state(state[0])
             torch.set_num_threads(state[1])
-        logger.disabled, logger.level = False, level
+        logging.disable(level)

@@ -9,8 +9,8 @@ At each check, after the close of one candle:
 
    With ``warm_start`` it goes on from the champion, where the kind can.
 3. *Judge* both on that window. Neither has learned from it: the champion's own training ended earlier still.
-4. *Promote* the challenger if its mean rank IC is higher by ``min_gain`` and the difference is positive with
-   the asked-for confidence (stationary bootstrap); without a champion, if its IC is above ``min_ic``.
+4. *Promote* the challenger if its mean rank IC is above ``min_ic``, is higher than the champion's by
+   ``min_gain``, and the difference is positive with the asked-for confidence (stationary bootstrap).
 5. The champion predicts the rows until the next check.
 
 `run_adaptive` does that over a history, so that what is measured is what would have been done; `check` is one
@@ -68,7 +68,7 @@ class RetrainSettings(Settings):
     confidence: float = Field(
         default=0.8, ge=0.5, lt=1, description="one-sided confidence that it is better at all"
     )
-    min_ic: float = Field(default=0.0, ge=-1, lt=1, description="rank IC that the first champion needs")
+    min_ic: float = Field(default=0.0, ge=-1, lt=1, description="rank IC that every champion needs")
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def judge(
     # a two-sided interval of level 2c − 1 has the one-sided bound of confidence c as its lower end
     level = max(2.0 * settings.confidence - 1.0, 1e-6)
     span = mean_interval(gap, horizon, level=level, reps=500, seed=seed)
-    good = bool(span.mean >= settings.min_gain and span.low > 0.0)
+    good = bool(span.mean >= settings.min_gain and span.low > 0.0 and mean > settings.min_ic)
     was = float(np.nanmean(champion))
     why = f"rank IC {mean:.4f} against {was:.4f}; the difference is above {span.low:+.4f} with " + (
         f"{settings.confidence:.0%} confidence"
@@ -240,7 +240,7 @@ class Retrainer:
         train = np.arange(begin, valid_end - size - gap + 1)
         if valid_end - size <= begin or not len(train):
             raise ConfigError(
-                f"after row {row} there is no room to train, validate and judge for {settings.judge_days:g} days",
+                f"after row {row} there is no room to train, validate and judge {settings.judge_days:g} days",
                 where="retrain",
                 remedy="check later, or shorten judge_days",
             )
