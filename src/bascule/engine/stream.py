@@ -5,6 +5,7 @@ Pieces overlap by the plan's look-back, so every value has the bits that one run
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,13 +15,17 @@ from bascule.core import ExpressionError, Panel, Progress, silent
 from bascule.core.files import atomic_file
 from bascule.core.panel import FloatArray
 from bascule.engine.execute import evaluate
+from bascule.engine.native_run import buffer as aligned
 from bascule.engine.plan import Plan
 
 # the rows ``[start, stop)`` of a panel that is somewhere else
 Reader = Callable[[int, int], Panel]
 
-# cells of one piece, all factors together: half a GiB
-_CELLS = 1 << 27
+# cells of one piece, all factors together: 128 MiB, a small part of which is look-back; touching fresh memory
+# costs more than computing, so one buffer serves all pieces
+_CELLS = 1 << 25
+# cells that are turned into rows at a time before they are written
+_TURNED = 1 << 20
 
 
 def pieces(
@@ -38,7 +43,7 @@ def pieces(
         plan: with a finite look-back and no look-ahead.
         read: gives rows ``[start, stop)`` of the panel, with the true listing times.
         rows: how many the panel has.
-        at_once: rows of a piece; None = about half a GiB of factors.
+        at_once: rows of a piece; None = about 128 MiB of factors.
         threads: as in `evaluate`.
         progress: told about rows done.
 
@@ -63,9 +68,11 @@ def pieces(
             at_once = max(4 * plan.lookback, _CELLS // max(1, len(plan.nodes) * width), 1)
         stop = min(rows, start + at_once)
         panel = read(start - lead, stop)
-        out = None if buffer is None or buffer.shape[1] != stop - start else buffer
-        buffer = evaluate(plan, panel, rows=stop - start, out=out, threads=threads)
-        yield start, buffer
+        shape = (len(plan.nodes), stop - start, panel.shape[1])
+        if buffer is None:
+            buffer = aligned(shape).reshape(-1)
+        out = buffer[: math.prod(shape)].reshape(shape)  # the last piece is shorter
+        yield start, evaluate(plan, panel, rows=stop - start, out=out, threads=threads)
         progress(stop, rows, "factors")
         start = stop
 
@@ -91,7 +98,11 @@ def write_npy(
         header = {"descr": "<f4", "fortran_order": False, "shape": (rows, len(plan.nodes), width)}
         np.lib.format.write_array_header_2_0(stream, header)
         work = pieces(plan, read, rows, at_once=at_once, threads=threads, progress=progress)
+        some = max(1, _TURNED // max(1, len(plan.nodes) * width))
+        turned = np.empty((some, len(plan.nodes), width), np.float32)
         for _, values in work:
-            # row by row: a transposed copy of the whole piece would double its memory
-            for row in range(values.shape[1]):
-                stream.write(np.ascontiguousarray(values[:, row]).data)
+            # a few rows at a time: a turned copy of the whole piece would double its memory
+            for first in range(0, values.shape[1], some):
+                rows_here = values[:, first : first + some].transpose(1, 0, 2)
+                turned[: len(rows_here)] = rows_here
+                stream.write(turned[: len(rows_here)].data)
