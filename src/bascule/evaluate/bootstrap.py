@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from bascule.core import ConfigError
 
 Float64Array = NDArray[np.float64]
+_AT_ONCE = 50  # samples that are averaged in one product
 
 
 @dataclass(frozen=True)
@@ -65,16 +67,20 @@ def resampled_means(series: Float64Array, *, block: float, reps: int, seed: int)
 
     table = series.reshape(len(series), -1)
     known = np.isfinite(table)
-    filled = np.where(known, table, 0.0)
+    sums = np.concatenate([np.where(known, table, 0.0), known.astype(np.float64)], axis=1)
     # the bootstrap picks row numbers; how often each row is drawn is all that a mean needs
     rows = np.arange(len(table))
-    draw = StationaryBootstrap(block, rows, seed=np.random.default_rng(seed))
-    result = np.empty((reps, table.shape[1]))
-    for index, (sample, _) in enumerate(draw.bootstrap(reps)):
-        times = np.bincount(sample[0], minlength=len(table)).astype(np.float64)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            result[index] = (times @ filled) / (times @ known)
-    return result
+    draws = StationaryBootstrap(block, rows, seed=np.random.default_rng(seed)).bootstrap(reps)
+    result = np.empty((reps, sums.shape[1]))
+    for start in range(0, reps, _AT_ONCE):
+        times = np.stack(
+            [np.bincount(sample[0], minlength=len(rows)) for sample, _ in islice(draws, _AT_ONCE)]
+        )
+        result[start : start + len(times)] = times.astype(np.float64) @ sums
+    total, count = np.split(result, 2, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means: Float64Array = total / count
+    return means
 
 
 def mean_interval(
