@@ -55,7 +55,8 @@ def test_true_factors_premia_and_risks_are_recovered(truth: Truth) -> None:
     ratio = np.sqrt(model.specific_variance[-1][known]) / truth.specific[known]
     assert np.median(np.abs(ratio - 1)) < 0.05
     # the error of the factor returns stays in the residuals: more of it in those that have little of their
-    own assert np.abs(ratio - 1).max() < 0.3 and ratio[truth.specific[known] > 0.01].max() < 1.1
+    # own
+    assert np.abs(ratio - 1).max() < 0.3 and ratio[truth.specific[known] > 0.01].max() < 1.1
 
 
 def test_reports(truth: Truth) -> None:

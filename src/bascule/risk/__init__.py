@@ -7,14 +7,20 @@
    betas over time; `batched.py` inverts for both; `diagnostics.py`: whether they are right.
 4. `var.py`, `coverage.py`: value at risk and its backtests; `stress.py`: scenarios; `pretrade.py`: the last
    check before orders go out.
+5. `dag.py`, `effect.py`, `causal.py`: which controls a factor regression may have; `discovery.py`: a graph
+   suggested by data.
 
 Heavy libraries are imported by the functions that need them (`extra.py`).
 """
 
+from bascule.risk.causal import CausalReport, CausalSettings, causal_check, check_controls
 from bascule.risk.covariance import CovarianceSettings, factor_covariances
 from bascule.risk.coverage import Coverage, coverage, kupiec_band
 from bascule.risk.crosssection import CrossSections, regress
+from bascule.risk.dag import Dag, DagSettings, Problem
 from bascule.risk.diagnostics import BiasReport, FactorReport, bias, bias_of, explained, factor_reports
+from bascule.risk.discovery import Suggestion, discover
+from bascule.risk.effect import Effect, Refutation, Stable
 from bascule.risk.exposures import Exposures, ExposureSettings, exposures
 from bascule.risk.liquidation import LiquidationSettings, with_liquidations
 from bascule.risk.model import FactorModel, FactorModelSettings, RiskModel, close_returns, fit, fit_exposures
@@ -31,9 +37,14 @@ __all__ = [
     "SCENARIOS",
     "Action",
     "BiasReport",
+    "CausalReport",
+    "CausalSettings",
     "CovarianceSettings",
     "Coverage",
     "CrossSections",
+    "Dag",
+    "DagSettings",
+    "Effect",
     "ExposureSettings",
     "Exposures",
     "FactorModel",
@@ -45,6 +56,8 @@ __all__ = [
     "Position",
     "PreTrade",
     "PreTradeSettings",
+    "Problem",
+    "Refutation",
     "Regime",
     "RiskModel",
     "RiskScores",
@@ -53,16 +66,21 @@ __all__ = [
     "Scenario",
     "SpecificSettings",
     "Stability",
+    "Stable",
     "StyleText",
+    "Suggestion",
     "Tail",
     "TailSettings",
     "bias",
     "bias_of",
     "catalogue",
+    "causal_check",
+    "check_controls",
     "check_orders",
     "close_returns",
     "compute",
     "coverage",
+    "discover",
     "explained",
     "exposures",
     "factor_covariances",

@@ -203,8 +203,12 @@ def _measures(
                 remedy=f"factors of the model: {', '.join(model.names)}",
             )
         column = model.exposures[:, model.names.index(name)]
-        found.append((f"exposure to {name} = {limit:g}", limit, lambda w, c=column: abs(float(c @ w))))
+        found.append((f"exposure to {name} = {limit:g}", limit, _exposure(column)))
     return found
+
+
+def _exposure(column: Float64Array) -> Callable[[Float64Array], float]:
+    return lambda w: abs(float(column @ w))
 
 
 def _whole(
