@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -217,18 +218,35 @@ class Grammar:
     def draw(self, rng: np.random.Generator, weights: NDArray[np.float64] | None = None) -> Node:
         """A random text: legal actions by weight, kinds of action first so that many windows count once."""
         state = self.begin()
-        chances = self.chances if weights is None else weights
         longest = rng.integers(3, self.settings.length + 1)  # an even spread of lengths
         while not state.done:
-            p = np.where(state.mask(), chances, 0.0)
-            # a deep stack can only be cleared by operators of two operands, whatever their sense
-            p[self.arities == 0] *= _PUSH[min(len(state.stack), len(_PUSH) - 1)]
+            p = self._weighted(state, state.mask(), self.chances if weights is None else weights)
             if state.used >= longest and p[self.end]:
                 p[self.end] = 10.0 * p.sum()
             state = state.step(int(rng.choice(len(p), p=p / p.sum())))
         return state.node
 
-    @property
+    def odds(self, state: Derivation, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Chances of the next action in a random text ``[actions]``, given what is legal.
+
+        As in `draw`, but without its memory: the end, where legal, comes with one over the tokens left.
+        """
+        p = self._weighted(state, mask, self.chances)
+        others = p.sum() - p[self.end]
+        if p[self.end] and others:
+            p[self.end] = others / max(self.settings.length - state.used, 1)
+        odds: NDArray[np.float64] = p / p.sum()
+        return odds
+
+    def _weighted(
+        self, state: Derivation, mask: NDArray[np.bool_], chances: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        p = np.where(mask, chances, 0.0)
+        # a deep stack can only be cleared by operators of two operands, whatever their sense
+        p[self.arities == 0] *= _PUSH[min(len(state.stack), len(_PUSH) - 1)]
+        return p
+
+    @cached_property
     def chances(self) -> NDArray[np.float64]:
         """Default weights: every kind of action the same, shared among its windows and fields."""
         kinds = [action.operator.__name__ if action.operator else action.name[0] for action in self.actions]
