@@ -37,6 +37,7 @@ pytestmark = [
 
 OURS = {
     "CSRank", "CSZScore", "CSDemean", "CSQuantile", "CSNeutralize", "TSZScore", "TSMinMaxScale", "TrimMean",
+    "CSMadZ", "CSRankGauss", "CSWinsorize", "CSTrimDemean", "CSGroupZScore", "TSMadZ",
     "Winsorize", "Decay", "SignedLog", "SignedPower",
 }  # fmt: skip
 RETURN, LOG_VOLUME = "$close/Ref($close,1)-1", "Log($volume+1)"

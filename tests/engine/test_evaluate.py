@@ -9,6 +9,7 @@ import pytest
 
 from bascule import engine, factors
 from bascule.core import DataError, Panel, Timeframe
+from bascule.kernels import order, robust
 from tests.markets import random_panel
 from tests.properties.expressions import market
 
@@ -99,6 +100,25 @@ def test_ties_share_the_average_rank_and_equal_rows_have_no_score() -> None:
     base["close"][:] = np.array([[1, 1, 2, 3], [5, 5, 5, 5], [0.1, 0.1, 0.1, 0.1]], np.float32)
     np.testing.assert_allclose(one("CSRank($close)", base)[0], [0.375, 0.375, 0.75, 1.0])
     assert np.isnan(one("CSZScore($close)", base)[1:]).all()
+
+
+def test_robust_cross_sections_by_their_kernels() -> None:
+    """The operators take the row's members and nobody else; the kernels have their own tests."""
+    base = panel(rows=30)
+    universe = np.random.default_rng(8).random((30, 6)) < 0.8
+    market_ = base.with_universe(universe).with_fields(tier=np.tile(np.float32([1, 1, 2, 2, 2, 0]), (30, 1)))
+    x, there = market_["close"], market_.members
+    for text, expected in {
+        "CSMadZ($close)": robust.mad_zscore(x, there),
+        "CSRankGauss($close)": robust.rank_gauss(x, there),
+        "CSWinsorize($close,0.2)": robust.winsorize(x, there, 0.2),
+        "CSTrimDemean($close,0.2)": robust.trimmed_demean(x, there, 0.2),
+        "CSGroupZScore($close,$tier)": robust.group_zscore(x, market_["tier"], there),
+        "TSMadZ($close,9)": order.mad_zscores(x, 9, 30),
+    }.items():
+        found = one(text, market_)
+        assert np.isfinite(found).any()
+        np.testing.assert_allclose(found, expected.astype(np.float32), rtol=1e-6, atol=1e-7, err_msg=text)
 
 
 def test_another_instrument_is_the_same_for_all() -> None:

@@ -38,6 +38,7 @@ ROLLING = [
         f"Ref($close,{n})", f"Delta($close,{n})",
         *([f"Skew($close,{n})"] if n > 2 else []), *([f"Kurt($close,{n})"] if n > 3 else []),
         *([f"TSZScore($close,{n})", f"TSMinMaxScale($close,{n})"] if n > 1 else []),
+        *([f"TSMadZ($close,{n})"] if n > 2 else []),
     )
 ]  # fmt: skip
 CELLS = [
@@ -66,6 +67,9 @@ NESTED = [
     "CSRank(Mean($close,5))", "Mean(CSRank($close),5)", "CSZScore(Std($close,10))-CSRank($volume)",
     "CSNeutralize($close,Mean($volume,3))", "Std(CSDemean(Mean($close,3)),5)", "CSQuantile($close,0.5)",
     "ChangeInstrument('C001_USDT',Mean($close,3))/$close", "Mean(Sum($volume,0),3)",
+    "CSMadZ(Mean($close,5))", "Mean(CSRankGauss($close),5)",
+    "CSWinsorize($volume,0.1)+CSTrimDemean($close,0.2)", "CSGroupZScore(Mean($close,3),Sign($close-$open)+2)",
+    "Mean(TSMadZ(Mean($close,4),9),5)", "TSMadZ(CSRank(TSMadZ($volume,5)),8)",
     "Std($close,0)/Mean($close,10)", "Mean($close,3)+CSRank(Mean(CSRank($close)*$volume,4))",
 ]  # fmt: skip
 LIBRARY = [factor.text for factor in factors.library("alpha158")]

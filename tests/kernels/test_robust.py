@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from scipy import stats
 
 from bascule.core import DataError
-from bascule.kernels import cross, robust
+from bascule.kernels import cross, order, robust
 
 Row = Callable[[np.ndarray], np.ndarray]
 
@@ -116,3 +117,62 @@ def test_shares_out_of_range(q: float) -> None:
     for transform in (robust.winsorize, robust.trimmed_demean):
         with pytest.raises(DataError, match="received q"):
             transform(x, members, q)
+
+
+def by_group(row: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    found = np.full(len(row), np.nan)
+    for label in set(labels.tolist()) - {0.0}:
+        mine = labels == label
+        if mine.sum() > 1 and len(set(row[mine].tolist())) > 1:
+            found[mine] = (row[mine] - row[mine].mean()) / row[mine].std(ddof=1)
+    return found
+
+
+def test_standard_scores_within_groups_by_hand() -> None:
+    x, members = sample()
+    rng = np.random.default_rng(6)
+    groups = rng.choice([0.0, 1.0, 2.5, -3.0, np.nan], x.shape).astype(np.float32)
+    groups[11] = rng.normal(size=x.shape[1])  # everybody apart
+    groups[12] = 1
+    found = robust.group_zscore(x, groups, members)
+    for t in range(len(x)):
+        there = members[t] & np.isfinite(x[t]) & np.isfinite(groups[t])
+        expected = np.full(x.shape[1], np.nan)
+        expected[there] = by_group(x[t, there].astype(float), groups[t, there].astype(float))
+        np.testing.assert_allclose(found[t], expected, rtol=1e-9, atol=1e-12)
+    whole = np.where(np.isfinite(groups), groups, 0)
+    np.testing.assert_allclose(robust.within(cross.zscore, x, whole, members), found, rtol=1e-9, atol=1e-9)
+    assert np.isnan(robust.group_zscore(x, groups, np.zeros_like(members))).all()
+
+
+def test_many_groups_cost_no_more_than_few() -> None:
+    x = np.random.default_rng(1).normal(size=(400, 300)).astype(np.float32)
+    everybody = np.ones(x.shape, bool)
+    begin = time.process_time()
+    assert np.isnan(robust.group_zscore(x, x, everybody)).all()  # 120,000 groups of one
+    assert time.process_time() - begin < 2
+
+
+def madz(values: np.ndarray) -> float:
+    kept = values[np.isfinite(values)]
+    away = values[-1] - np.median(kept) if len(kept) else np.nan
+    scale = 1.4826 * np.median(np.abs(kept - np.median(kept))) if len(kept) else 0.0
+    return away / scale if scale > 0 and np.isfinite(values[-1]) else np.nan
+
+
+@pytest.mark.parametrize("window", [1, 3, 8, 60])
+def test_rolling_mad_scores_by_hand(window: int) -> None:
+    x, _ = sample(50, 6)
+    x[10:30, 1] = 7  # a constant stretch
+    x[20:, 2] += 60_000
+    found = order.mad_zscores(x, window, len(x))
+    for t in range(len(x)):
+        for n in range(x.shape[1]):
+            part = x[max(0, t + 1 - window) : t + 1, n].astype(float)
+            np.testing.assert_allclose(found[t, n], madz(part), rtol=1e-9, err_msg=f"{t} {n}")
+    # after a spike has left the window nothing of it is left
+    spiked = x.copy()
+    spiked[5, 3] = 1e9
+    np.testing.assert_array_equal(
+        order.mad_zscores(spiked, window, len(x))[5 + window :, 3], found[5 + window :, 3]
+    )

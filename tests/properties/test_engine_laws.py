@@ -35,7 +35,9 @@ SAMPLES = [
     "Rsquare($close,7)", "Resi($close,7)", "WMA($close,7)", "EMA($close,3)", "EMA($close,0.6)",
     "Decay($close,7)", "Corr($close,$volume,7)", "Cov($close,$volume,7)", "CSRank($close/Ref($close,3))",
     "CSZScore($volume)", "CSDemean($close)", "CSQuantile($volume,0.7)",
-    "CSNeutralize($close,Mean($volume,5))",
+    "CSNeutralize($close,Mean($volume,5))", "CSMadZ($close)", "CSRankGauss($volume)",
+    "CSWinsorize($close,0.2)", "CSTrimDemean($volume,0.3)",
+    "CSGroupZScore($close,Sign($close-$open)+2)", "TSMadZ($close,7)",
     "ChangeInstrument('B_USDT',Mean($close,3))", "Mask($close>$open,'B_USDT')",
 ]  # fmt: skip
 ALL_HISTORY = [

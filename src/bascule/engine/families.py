@@ -21,6 +21,7 @@ from bascule.expr.rolling import (
     Std,
     Sum,
     TrimMean,
+    TSMadZ,
     Var,
     Winsorize,
 )  # fmt: skip
@@ -50,7 +51,7 @@ _ROLLING: dict[type[Node], str] = {
 }
 # one window of one operand is sorted once
 _SORTED: dict[type[Node], str] = {Med: "quantiles", Quantile: "quantiles", Winsorize: "winsorized"}
-_SINGLE: dict[type[Node], str] = {TrimMean: "trimmed", EMA: "ewm", WMA: "wma", Decay: "decay"}
+_SINGLE: dict[type[Node], str] = {TrimMean: "trimmed", TSMadZ: "madz", EMA: "ewm", WMA: "wma", Decay: "decay"}
 _BY_KIND: dict[Kind, str] = {
     Kind.LEAF: "load",
     Kind.ELEMENT: "element",

@@ -1,7 +1,7 @@
 """Evaluation of a plan by the compiled core (`bascule.kernels.native`).
 
-1. Nodes that the core does not compute (over all history, across instruments, of another instrument) cut the
-   plan into stages, by how deeply they are nested in each other (`_Cut`).
+1. Nodes that the core does not compute (over all history, across instruments, of another instrument, some of
+   a window) cut the plan into stages, by how deeply they are nested in each other (`_Cut`).
 2. Each stage is lowered to one flat program (`native_program`), once for a plan.
 3. For a range of rows: the programs of the stages give the operands of those nodes as columns, the reference
    kernels turn columns into columns, and the last program gives the outputs.
@@ -20,16 +20,15 @@ import numpy as np
 
 from bascule.core import DataError, ExpressionError, Panel, Progress, silent
 from bascule.core.panel import FloatArray
+from bascule.engine.across import across, windowed
 from bascule.engine.history import over_all_history
 from bascule.engine.native_program import Program, program
 from bascule.engine.native_run import Cells, Job, Source, Target, buffer, cores, correlate, padded, run
 from bascule.engine.native_values import native
 from bascule.engine.plan import Dialect, Plan
 from bascule.engine.reference import unknown_instrument
-from bascule.expr import Constant, Node, Type, walk
-from bascule.expr.crosssection import CSDemean, CSNeutralize, CSQuantile, CSRank, CSZScore
+from bascule.expr import Constant, Kind, Node, Type, walk
 from bascule.expr.instrument import ChangeInstrument
-from bascule.kernels import cross
 from bascule.kernels.native import LANES, library
 
 # rows that a plan with stages keeps columns for at a time
@@ -122,6 +121,8 @@ def _with_history(
         history = None if any(s is None for s in spans) else max(s for s in spans if s is not None)
         if any(node.back is None for node in barriers):
             history = None
+        elif history is not None:  # and before these, what their own windows reach back to
+            history += max(node.back or 0 for node in barriers)
         stages.insert(0, _Stage(code, operands, barriers, history))
         note(code, history)
     return tuple(stages)
@@ -175,24 +176,11 @@ def _barrier(
                 raise unknown_instrument(node.instrument, names)
             column = names.index(node.instrument)
             values = np.broadcast_to(operand[:, [column]], operand.shape)
+        elif node.kind is Kind.ROLLING:
+            values = windowed(node, operand)
         else:
-            values = _across(node, operand, found, source.panel.members[slice(*rows)])
+            values = across(node, operand, source.panel.members[slice(*rows)], found.__getitem__)
     return np.ascontiguousarray(values, wanted)
-
-
-def _across(node: Node, operand: Cells, found: Mapping[Node, Cells], members: Cells) -> Cells:
-    match node:
-        case CSRank():
-            return cross.rank(operand, members)
-        case CSZScore():
-            return cross.zscore(operand, members)
-        case CSDemean():
-            return cross.demean(operand, members)
-        case CSQuantile():
-            return cross.quantile(operand, members, node.q)
-        case CSNeutralize():
-            return cross.neutralize(operand, found[node.by], members)
-    raise NotImplementedError(type(node).__name__)
 
 
 # -- executors -------------------------------------------------------------------------------------

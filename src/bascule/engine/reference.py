@@ -12,17 +12,17 @@ import numpy as np
 
 from bascule.core import DataError
 from bascule.core.panel import BoolArray
+from bascule.engine.across import across
 from bascule.engine.plan import Dialect, Step
 from bascule.expr import Constant, Node, Type
-from bascule.expr.crosssection import CSDemean, CSNeutralize, CSQuantile, CSRank, CSZScore
 from bascule.expr.elementwise import Comparison, If, Logical, Power, Sign
 from bascule.expr.instrument import ChangeInstrument
 from bascule.expr.pair import Cov
-from bascule.expr.rolling import Mean, Med, Quantile, Std, Sum, TrimMean, Var, Winsorize
+from bascule.expr.rolling import Mean, Med, Quantile, Std, Sum, TrimMean, TSMadZ, Var, Winsorize
 from bascule.expr.shift import Ref
 from bascule.expr.trend import Resi, Rsquare, Slope
 from bascule.expr.weighted import EMA
-from bascule.kernels import cross, elementwise, extremes, linear, moments, order, pairs, shape, sums
+from bascule.kernels import elementwise, extremes, linear, moments, order, pairs, shape, sums
 from bascule.kernels.window import Ages
 
 Cells = np.ndarray[Any, np.dtype[Any]]
@@ -159,18 +159,7 @@ def _cross(step: Step, block: Block) -> Values:
     start, stop = block.rows(node)
     members = block.members(start, stop)
     x = block.shifted(node.children[0], start, stop)
-    match node:
-        case CSRank():
-            return {node: cross.rank(x, members)}
-        case CSZScore():
-            return {node: cross.zscore(x, members)}
-        case CSDemean():
-            return {node: cross.demean(x, members)}
-        case CSQuantile():
-            return {node: cross.quantile(x, members, node.q)}
-        case CSNeutralize():
-            return {node: cross.neutralize(x, block.shifted(node.by, start, stop), members)}
-    raise NotImplementedError(type(node).__name__)
+    return {node: across(node, x, members, lambda operand: block.shifted(operand, start, stop))}
 
 
 # -- rolling ---------------------------------------------------------------------------------------
@@ -285,6 +274,13 @@ def _trimmed(step: Step, block: Block) -> Values:
     return {node: order.trimmed_mean(x, node.n, node.q, rows)}
 
 
+def _madz(step: Step, block: Block) -> Values:
+    node = step.nodes[0]
+    assert isinstance(node, TSMadZ)
+    x, rows, _, _ = _operand(step, block)
+    return {node: order.mad_zscores(x, node.n, rows)}
+
+
 def _ewm(step: Step, block: Block) -> Values:
     node = step.nodes[0]
     assert isinstance(node, EMA)
@@ -343,6 +339,7 @@ KERNELS: dict[str, Kernel] = {
     "quantiles": _quantiles,
     "winsorized": _winsorized,
     "trimmed": _trimmed,
+    "madz": _madz,
     "ewm": _ewm,
     "wma": _wma,
     "decay": _decay,

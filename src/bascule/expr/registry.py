@@ -19,12 +19,14 @@ _ALL: tuple[type[Operator], ...] = (
     rolling.Sum, rolling.Mean, rolling.Count, rolling.Var, rolling.Std, rolling.Skew, rolling.Kurt,
     rolling.Mad, rolling.Max, rolling.Min, rolling.IdxMax, rolling.IdxMin, rolling.Med, rolling.Rank,
     rolling.Quantile, rolling.TrimMean, rolling.Winsorize, rolling.TSZScore, rolling.TSMinMaxScale,
+    rolling.TSMadZ,
     trend.Slope, trend.Rsquare, trend.Resi,
     weighted.WMA, weighted.EMA, weighted.Decay,
     pair.Corr, pair.Cov,
     # across instruments
     crosssection.CSRank, crosssection.CSZScore, crosssection.CSDemean, crosssection.CSQuantile,
-    crosssection.CSNeutralize,
+    crosssection.CSNeutralize, crosssection.CSMadZ, crosssection.CSRankGauss, crosssection.CSWinsorize,
+    crosssection.CSTrimDemean, crosssection.CSGroupZScore,
     instrument.ChangeInstrument, instrument.Mask,
 )  # fmt: skip
 

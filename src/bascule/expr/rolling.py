@@ -128,6 +128,12 @@ class TSZScore(Rolling):
     windows = Windows(least=2)
 
 
+class TSMadZ(Rolling):
+    """(current - median) / (1.4826 median absolute deviations) of the window; NaN where these are 0. Ours."""
+
+    windows = Windows(least=3, zero=False)
+
+
 class TSMinMaxScale(Rolling):
     """(current - min) / (max - min) of the window; NaN for a constant window. Ours."""
 

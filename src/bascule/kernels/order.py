@@ -11,6 +11,8 @@ from bascule.kernels.window import AnyFloat, Array
 
 # sorted windows are worked on in pieces of about this many values, so that they stay in the cache
 _PIECE = 1 << 18
+NORMAL_MAD = 1.4826
+"""Standard deviation of a normal distribution in median absolute deviations."""
 
 
 def _filled(x: AnyFloat, window: int, rows: int) -> AnyFloat:
@@ -86,6 +88,25 @@ def winsorized(x: AnyFloat, window: int, q: float, rows: int) -> Array:
     bounds = quantiles(x, window, (q, 1.0 - q), rows)
     current = _filled(x, 1, rows).astype(np.float64)
     return np.where(np.isnan(current), np.nan, np.clip(current, bounds[q], bounds[1.0 - q]))
+
+
+def mad_zscores(x: AnyFloat, window: int, rows: int) -> Array:
+    """(current - median) / (1.4826 · MAD) of the window ``[rows, N]``; NaN where the MAD is 0.
+
+    Source: Hampel 1974, "The influence curve and its role in robust estimation", JASA 69.
+    """
+    found = np.empty((rows, x.shape[1]))
+    current = _filled(x, 1, rows).astype(np.float64)
+
+    def finish(ordered: AnyFloat, count: Array, piece: slice) -> None:
+        middle = interpolated(ordered, count, 0.5)
+        away = np.sort(np.abs(ordered - middle[..., None]), axis=-1)
+        scale = NORMAL_MAD * interpolated(away, count, 0.5)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found[piece] = np.where(scale > 0, (current[piece] - middle) / scale, np.nan)
+
+    _sorted_windows(x, window, rows, finish)
+    return found
 
 
 def ranks(x: AnyFloat, windows: Sequence[int], rows: int) -> dict[int, Array]:

@@ -1,14 +1,16 @@
 """Robust forms of a row's values, for labels and features: outliers keep their place and lose their weight.
 
 All take values ``[T, N]`` and who counts ``[T, N]`` and work within each row, so that no row depends on
-another one; who does not count, or has no finite value, gets NaN. The rolling forms of one instrument are
-operators of the language (`TrimMean`, `Winsorize`, `TSZScore`).
+another one; who does not count, or has no finite value, gets NaN. In the language they are `CSRankGauss`,
+`CSMadZ`, `CSWinsorize`, `CSTrimDemean` and `CSGroupZScore`; the rolling forms of one instrument are
+`TrimMean`, `Winsorize`, `TSMadZ`, `TSZScore`.
 
 ===================  =========================================================================
 `rank_gauss`         normal scores of the ranks (van der Waerden)
 `mad_zscore`         distance from the median in 1.4826 median absolute deviations
 `winsorize`          values moved into the range between two quantiles of the row
 `trimmed_demean`     distance from the trimmed mean of the row
+`group_zscore`       standard score within the groups of a row that another value makes
 `within`             any of these (or of `cross`) within each group, such as a liquidity tier
 ===================  =========================================================================
 """
@@ -24,9 +26,9 @@ from numpy.typing import NDArray
 from bascule.core import DataError
 from bascule.core.panel import BoolArray
 from bascule.kernels import cross
+from bascule.kernels.order import NORMAL_MAD
 from bascule.kernels.window import AnyFloat, Array
 
-_NORMAL = 1.4826  # MAD of a normal distribution → its standard deviation
 Transform = Callable[[AnyFloat, BoolArray], Array]
 
 
@@ -51,7 +53,7 @@ def mad_zscore(x: AnyFloat, members: BoolArray, limit: float | None = None) -> A
     Source: Hampel 1974, "The influence curve and its role in robust estimation", JASA 69.
     """
     away = x - cross.quantile(x, members, 0.5)
-    scale = _NORMAL * cross.quantile(np.abs(away), members, 0.5)
+    scale = NORMAL_MAD * cross.quantile(np.abs(away), members, 0.5)
     with np.errstate(invalid="ignore", divide="ignore"):
         score = np.where(scale > 0, away / scale, np.nan)
     return score if limit is None else np.clip(score, -limit, limit)
@@ -87,6 +89,39 @@ def trimmed_demean(x: AnyFloat, members: BoolArray, q: float) -> Array:
     total = np.where(kept, ordered, 0.0).sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(valid, x - total / (count - 2 * dropped), np.nan)
+
+
+def group_zscore(x: AnyFloat, groups: AnyFloat, members: BoolArray) -> Array:
+    """(x - mean) / standard deviation (ddof 1) of those with an equal value in ``groups`` ``[T, N]``.
+
+    Any number of groups costs the same. NaN where the group is 0 or missing, has fewer than two, or is of
+    equal values.
+
+    Args:
+        x: values ``[T, N]``.
+        groups: label of each cell ``[T, N]``.
+        members: who counts ``[T, N]``.
+    """
+    found = np.full(x.shape, np.nan)
+    valid = members & np.isfinite(x) & np.isfinite(groups) & (groups != 0)
+    row, column = np.nonzero(valid)
+    if not len(row):
+        return found
+    # grouped within rows; stable, so that a group's values are added in the order of the instruments
+    order = np.lexsort((groups[valid], row))
+    row, column = row[order], column[order]
+    label, values = groups[row, column], x[row, column].astype(np.float64)
+    fresh = np.ones(len(row), np.bool_)
+    fresh[1:] = (row[1:] != row[:-1]) | (label[1:] != label[:-1])
+    starts, group = np.flatnonzero(fresh), np.cumsum(fresh) - 1
+    count = np.bincount(group)
+    centred = values - (np.bincount(group, values) / count)[group]
+    deviation = np.sqrt(np.bincount(group, centred * centred) / np.maximum(count - 1, 1))
+    # the rounding of the mean must not make a deviation out of equal values
+    spread = np.maximum.reduceat(values, starts) > np.minimum.reduceat(values, starts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found[row, column] = np.where(spread[group], centred / deviation[group], np.nan)
+    return found
 
 
 def within(
