@@ -54,6 +54,33 @@ def test_crypto_factors_read_fields_that_the_sources_have() -> None:
     assert {"funding_rate", "open_interest", "mvrv", "nvt", "fees", "premium", "fear_greed"} <= used
 
 
+@pytest.mark.parametrize(
+    ("what", "names"),
+    [
+        ("funding carry and its z-score", "FUNDING_CARRY_1D FUNDING_Z"),
+        ("open-interest change and divergence", "OI_CHANGE_1D OI_DIVERGENCE"),
+        ("long/short crowding", "LS_CROWDING"),
+        ("liquidation imbalance", "LIQ_IMBALANCE"),
+        ("taker imbalance", "TAKER_IMBALANCE_4H TAKER_IMBALANCE_1D"),
+        ("on-chain activity growth", "TRANSACTION_GROWTH ADDRESS_GROWTH"),
+        ("network value", "NVT NVT_SIGNAL MVRV FEE_PRESSURE ADDRESS_MOMENTUM"),
+        ("dominance beta and size", "DOMINANCE_BETA SIZE"),
+        ("venues", "VENUE_SPREAD KRW_PREMIUM"),
+        ("fear and greed", "FEAR_GREED_REVERSAL"),
+        ("seasons of the day and the week", "SEASON_24H SEASON_WEEK"),
+        ("volatility", "REALISED_VOL VOL_REGIME IDIO_VOL"),
+        ("illiquidity and lottery", "AMIHUD MAX_RETURN"),
+        ("momentum", "XMOM_1D XMOM_7D XMOM_30D"),
+        ("reversal", "REV_1H REV_4H REV_1D"),
+    ],
+)
+def test_crypto_has_what_the_literature_names(what: str, names: str) -> None:
+    held = {factor.name: factor for factor in library("crypto")}
+    for name in names.split():
+        assert name in held, what
+        assert search(name.lower(), libraries=["crypto"])[0].factor.name.startswith(name)
+
+
 def test_every_factor_of_candles_has_values_that_vary() -> None:
     panel = prepare(random_panel(0, 1700, 12, missing=0.01))
     for name in ("alpha101", "macd", "crypto"):
