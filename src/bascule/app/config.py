@@ -20,7 +20,7 @@ from bascule.data.health import HealthSettings
 from bascule.data.repair import Repair
 from bascule.data.synthetic import SyntheticSettings
 from bascule.factors import resolve
-from bascule.models import ModelSettings, WalkForwardSettings
+from bascule.models import ModelSettings, WalkForwardSettings, sequence
 from bascule.signals import FactorText, SignalSettings, SignalSpec
 
 
@@ -143,7 +143,10 @@ class RunConfig(SignalSettings):
             ConfigError, ExpressionError: a library is unknown, or a factor text is malformed or looks ahead.
         """
         shared = {name: getattr(self, name) for name in SignalSettings.model_fields}
-        found = tuple(FactorText(name=f.name, text=f.text) for f in resolve(self.factors))
+        factors = resolve(self.factors)
+        if self.model.steps > 1 and self.model.unroll:
+            factors = sequence(factors, self.model.steps)
+        found = tuple(FactorText(name=f.name, text=f.text) for f in factors)
         return SignalSpec(**shared, factors=found)
 
 

@@ -140,7 +140,7 @@ def _alpha_sections(run: Run, folder: Path, facts: dict[str, Any]) -> list[Secti
 def _windows(run: Run) -> list[dict[str, str]]:
     from bascule import models
 
-    found = models.folds(run.panel.time, run.config.walk_forward, run.recipe.horizon)
+    found = models.folds(run.panel.time, run.config.walk_forward, run.config.model.reach(run.recipe.horizon))
     chosen = set(run.facts("train")["folds"])
     return [
         {"fold": fold.id, "part": part, "start": str(span[0])[:10], "end": str(span[1])[:10]}

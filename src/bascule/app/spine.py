@@ -80,7 +80,7 @@ def _preflight(run: Run, frame: pd.DataFrame) -> None:
     """Find out before anything is written whether universe and folds fit the data at all."""
     panel = prepare(Panel.from_long(frame, run.recipe.bar), vwap=run.recipe.vwap)
     signals.with_members(panel, run.recipe)
-    models.folds(panel.time, run.config.walk_forward, run.recipe.horizon)
+    models.folds(panel.time, run.config.walk_forward, run.config.model.reach(run.recipe.horizon))
 
 
 def measure_factors(run: Run, folder: Path) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def measure_factors(run: Run, folder: Path) -> dict[str, Any]:
 def train(run: Run, folder: Path) -> dict[str, Any]:
     """Stage ``train``."""
     config, horizon = run.config, run.recipe.horizon
-    folds = models.folds(run.panel.time, config.walk_forward, horizon)
+    folds = models.folds(run.panel.time, config.walk_forward, config.model.reach(horizon))
     values = run.values
     label = evaluate.forward_return(run.panel, horizon)
     with run.progress("Walk forward") as progress:

@@ -163,7 +163,10 @@ NETWORKS: tuple[NetKind, ...] = (
         tunable=_ATTENTION, defaults_=_SMALL_ATTENTION, layout="windows",
     ),
     _net("TCN", "tcn", "pytorch_tcn", "TCN", "tcn_model", **_CONVOLUTION),
-    _net("TCN_ts", "tcn", "pytorch_tcn_ts", "TCN", "TCN_model", **_CONVOLUTION, layout="windows", demand=_square),
+    _net(
+        "TCN_ts", "tcn", "pytorch_tcn_ts", "TCN", "TCN_model",
+        **_CONVOLUTION, layout="windows", demand=_square,
+    ),
     _net(
         "TabnetModel", "tabnet", "pytorch_tabnet", "TabnetModel", "tabnet_model",
         sizes=_all_columns,

@@ -355,7 +355,10 @@ def run_adaptive(
     )  # fmt: skip
     bars = panel.timeframe.bars
     if first is None:
-        begin = bars(chosen.train_days) + bars(chosen.judge_days) + 2 * trainer.purge
+        usable = np.isfinite(trainer.task.aim)
+        usable &= np.isfinite(values).any(axis=0)
+        start = int(np.argmax(usable.any(axis=1)))
+        begin = start + bars(chosen.train_days) + bars(chosen.judge_days) + 2 * trainer.purge
     else:
         begin = int(np.searchsorted(panel.time, first))
     rows = range(begin, len(panel.time), max(1, bars(chosen.check_days)))

@@ -67,6 +67,11 @@ class ModelSettings(Settings):
         le=512,
         description="times of each feature that a sequence model reads, now included",
     )
+    unroll: bool = Field(
+        default=True,
+        description="a run gives each factor at all steps (models.sequence); false: its factors are such "
+        "columns already, as alpha360's are",
+    )
     weights: WeightSettings = Field(default=WeightSettings(), description="how much each sample counts")
     row_stride: int | None = Field(
         default=None, ge=1, description="learn from every n-th row; None: from max_samples"

@@ -138,6 +138,10 @@ class HighFrequencyKind(LightGBMKind):
         model.fit(array_dataset(lesson), evals_result={}, **rounds)
         return model
 
+    def contributions(self, path: Path) -> None:
+        """None: its parts sum to log-odds, and it predicts a probability."""
+        return
+
 
 class XGBoostKind(Kind):
     """``XGBModel``; stored in XGBoost's binary JSON, cut to its best round (qlib's is not)."""
