@@ -157,3 +157,18 @@ def test_bad_recipes_are_refused(change: dict[str, object], place: str) -> None:
 def test_a_recipe_survives_json() -> None:
     recipe = spec("futures")
     assert SignalSpec.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+def test_processors_are_part_of_the_features(spot: Research) -> None:
+    steps = [{"kind": "winsorize", "q": 0.1}, {"kind": "zscore", "tiers": [2]}]
+    recipe = spec("spot", processors=steps)
+    values = features(spot.panel, recipe)
+    assert values.shape == (len(recipe.factors), *spot.panel.shape)
+    inside = compute.with_members(spot.panel, recipe).members
+    assert not np.isfinite(values[:, ~inside]).any() and np.isfinite(values[:, inside]).any()
+    assert np.nanmax(np.abs(values)) < 3
+    # a window that covers the look-back gives the same bits: what is live is what was stored
+    need = lookback(recipe)
+    part = features(spot.panel.rows(700 - need, 760), recipe)
+    np.testing.assert_array_equal(part[:, need:], values[:, 700:760])
+    assert SignalSpec.read(recipe.model_dump(mode="json")) == recipe

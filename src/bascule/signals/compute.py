@@ -85,16 +85,18 @@ def features(panel: Panel, spec: SignalSpec, *, progress: Progress = silent) -> 
     """Factor values of a prepared panel.
 
     Returns:
-        float32 ``[F, T, N]`` in the order of ``spec.factors``; NaN outside the universe.
+        float32 ``[F, T, N]`` in the order of ``spec.factors``, after ``spec.processors``; NaN outside the
+        universe.
     """
     from bascule import engine
+    from bascule.factors.processors import process
 
     ranged = with_members(panel, spec)
     values = engine.evaluate(plan(spec), ranged, progress=progress)
     inside = ranged.members
     for one in values:
         one[~inside] = np.nan
-    return values
+    return process(values, ranged, spec.processors, spec.universe)
 
 
 def finish(

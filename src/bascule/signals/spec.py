@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from bascule.core import ConfigError, Settings, Timeframe
 from bascule.data.universe import UniverseSettings
+from bascule.factors.processors import ProcessorSettings
 from bascule.portfolio import PortfolioSettings
 from bascule.risk import RiskSettings
 
@@ -82,6 +83,9 @@ class SignalSettings(Settings):
     breadth: int = Field(default=3, ge=2, description="fewer instruments with an alpha than this: no signals")
     skill: float = Field(
         default=0.03, ge=0, le=1, description="information coefficient assumed in the expected return"
+    )
+    processors: tuple[ProcessorSettings, ...] = Field(
+        default=(), description="what is done with factor values before models see them, in order"
     )
     universe: UniverseSettings = Field(default=UniverseSettings(), description="who may be traded, when")
     risk: RiskSettings = Field(default=RiskSettings(), description="risk scores")
