@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 
 ALPHA, RISK, MUTED, GOOD, BAD = "#0f8b8d", "#d97706", "#8a94a6", "#15803d", "#c2410c"
 PALETTE = (ALPHA, RISK, "#475da7", "#8a94a6")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 MAX_POINTS = 2_000  # a curve with more points than this is thinned: nobody can see them, everybody loads them
 
 
@@ -159,35 +160,54 @@ def equity(curves: Mapping[str, pd.Series[Any]]) -> Any:
 
 def month_table(equity_curve: pd.Series[Any]) -> Any:
     """Returns by month as a heat map, years downwards."""
-    import plotly.graph_objects as go
-
     month_end = equity_curve.resample("ME").last()
     first = pd.Series([equity_curve.iloc[0]], index=[equity_curve.index[0]])
     returns = pd.concat([first, month_end]).pct_change().iloc[1:]
-    when = pd.DatetimeIndex(returns.index)
-    table = returns.groupby([when.year, when.month]).last().unstack().reindex(columns=range(1, 13))
-    limit = float(np.nanmax(np.abs(table.to_numpy()))) if table.size else 1.0
-    names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    return months(returns, lambda value, year, month: f"{value:+.1%}")
+
+
+def months(series: pd.Series[Any], text: Callable[[float, int, int], str]) -> Any:
+    """Means by calendar month, years downwards, each cell with its ``text`` of (value, year, month)."""
+    when = pd.DatetimeIndex(series.index)
+    table = series.groupby([when.year, when.month]).mean().unstack().reindex(columns=range(1, 13))
+    values = table.to_numpy(float)
+    shown = [
+        ["" if np.isnan(v) else text(v, int(year), month) for month, v in enumerate(row, 1)]
+        for year, row in zip(table.index, values, strict=True)
+    ]
     figure = _figure(height=120 + 40 * len(table), hovermode="closest")
-    figure.add_trace(
-        go.Heatmap(
-            z=table.to_numpy(),
-            x=names,
-            y=[str(year) for year in table.index],
-            zmin=-limit,
-            zmax=limit,
-            colorscale=[[0, "#d97706"], [0.5, "rgba(138,148,166,.10)"], [1, "#0f8b8d"]],
-            text=[["" if np.isnan(v) else f"{v:+.1%}" for v in row] for row in table.to_numpy()],
-            texttemplate="%{text}",
-            showscale=False,
-            hovertemplate="%{y} %{x}: %{text}<extra></extra>",
-            xgap=3,
-            ygap=3,
-        )
-    )
+    limit = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
+    figure.add_trace(heat(values, MONTHS, [str(year) for year in table.index], limit, shown))
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
     figure.update_xaxes(showgrid=False)
     return figure
+
+
+def heat(
+    values: Any,
+    x: Sequence[str],
+    y: Sequence[str],
+    limit: float,
+    text: Sequence[Sequence[str]] | None = None,
+) -> Any:
+    """A heat map between ``-limit`` and ``limit``; a scale stands beside it where cells have no text."""
+    import plotly.graph_objects as go
+
+    return go.Heatmap(
+        z=values,
+        x=list(x),
+        y=list(y),
+        zmin=-limit,
+        zmax=limit,
+        colorscale=[[0, RISK], [0.5, "rgba(138,148,166,.10)"], [1, ALPHA]],
+        text=text,
+        texttemplate="%{text}" if text else None,
+        textfont={"size": 11},
+        showscale=text is None,
+        hovertemplate="%{y} %{x}: " + ("%{text}" if text else "%{z:.3f}") + "<extra></extra>",
+        xgap=2,
+        ygap=2,
+    )
 
 
 def trade_returns(profits: Sequence[float]) -> Any:
@@ -272,4 +292,16 @@ def windows(spans: Sequence[Mapping[str, str]]) -> Any:
     figure.update_layout(barmode="overlay", bargap=0.3)
     figure.update_xaxes(type="date")
     figure.update_yaxes(type="category", autorange="reversed", nticks=12, showgrid=False)
+    return figure
+
+
+def lines(curves: Mapping[str, tuple[Sequence[Any], Sequence[float]]], *, x: str, y: str) -> Any:
+    """Curves of any x by name."""
+    import plotly.graph_objects as go
+
+    figure = _figure(hovermode="closest")
+    for name, (at, values) in curves.items():
+        figure.add_trace(go.Scatter(x=list(at), y=list(values), name=name, mode="lines"))
+    figure.update_xaxes(title=x)
+    figure.update_yaxes(title=y)
     return figure

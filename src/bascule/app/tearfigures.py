@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bascule.app import figures
 from bascule.app.figures import ALPHA, MUTED, RISK, _figure, thin
 from bascule.evaluate import Colour, Decay, Pool, Sheet, Verdict
 
 COLOURS: dict[Colour, str] = {"green": "#16a34a", "amber": RISK, "red": "#dc2626", "unknown": MUTED}
 WORDS: dict[Colour, str] = {"green": "met", "amber": "half", "red": "missed", "unknown": "not measured"}
-_DIVERGING = [[0, "#d97706"], [0.5, "rgba(138,148,166,.10)"], [1, "#0f8b8d"]]
 
 
 def verdicts(lines: Sequence[Verdict]) -> Any:
@@ -148,53 +148,13 @@ def cumulative(index: pd.DatetimeIndex, sheet: Sheet) -> Any:
 
 def months(index: pd.DatetimeIndex, sheet: Sheet) -> Any:
     """Mean rank IC by month in hundredths, years downwards; bold: out of sample."""
-
-    known = pd.Series(sheet.rank_ic, index).dropna()
-    when = pd.DatetimeIndex(known.index)
-    table = known.groupby([when.year, when.month]).mean().unstack().reindex(columns=range(1, 13))
-    values = table.to_numpy(float)
-    limit = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
     first = index[sheet.split]
-    start = (first.year, first.month)
-    text = [
-        [_month(v, (year, month) >= start) for month, v in enumerate(row, 1)]
-        for year, row in zip(table.index, values, strict=True)
-    ]
-    names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-    figure = _figure(height=120 + 40 * len(table), hovermode="closest")
-    figure.add_trace(_heat(values, names, [str(y) for y in table.index], text, limit))
-    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
-    figure.update_xaxes(showgrid=False)
-    return figure
 
+    def text(value: float, year: int, month: int) -> str:
+        shown = f"{100 * value:+.1f}"
+        return f"<b>{shown}</b>" if (year, month) >= (first.year, first.month) else shown
 
-def _month(value: float, outside: bool) -> str:
-    if np.isnan(value):
-        return ""
-    text = f"{100 * value:+.1f}"
-    return f"<b>{text}</b>" if outside else text
-
-
-def _heat(
-    values: Any, x: Sequence[str], y: Sequence[str], text: Sequence[Sequence[str]] | None, limit: float
-) -> Any:
-    import plotly.graph_objects as go
-
-    return go.Heatmap(
-        z=values,
-        x=list(x),
-        y=list(y),
-        zmin=-limit,
-        zmax=limit,
-        colorscale=_DIVERGING,
-        text=text,
-        texttemplate="%{text}" if text else None,
-        textfont={"size": 11},
-        showscale=text is None,
-        hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>",
-        xgap=2,
-        ygap=2,
-    )
+    return figures.months(pd.Series(sheet.rank_ic, index).dropna(), text)
 
 
 def decay(found: Decay, unit: str) -> Any:
@@ -313,7 +273,7 @@ def correlations(names: Sequence[str], matrix: Any, groups: Sequence[int]) -> An
     order = np.lexsort((np.arange(len(names)), np.asarray(groups)))
     ordered = [names[i] for i in order]
     figure = _figure(height=_square(len(names)), hovermode="closest")
-    figure.add_trace(_heat(np.asarray(matrix)[np.ix_(order, order)], ordered, ordered, None, 1.0))
+    figure.add_trace(figures.heat(np.asarray(matrix)[np.ix_(order, order)], ordered, ordered, 1.0))
     axis = {"showgrid": False, "dtick": 1, "tickfont": {"size": 10}, "showticklabels": len(names) <= 60}
     figure.update_yaxes(autorange="reversed", **axis)
     figure.update_xaxes(tickangle=-60, **axis)

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bascule.core import ConfigError
+from bascule.evaluate.rows import Float64Array
 
-Float64Array = NDArray[np.float64]
 _AT_ONCE = 50  # samples that are averaged in one product
 
 

@@ -14,7 +14,8 @@ import math
 import numpy as np
 
 from bascule.core import ConfigError, Panel
-from bascule.evaluate.rows import Cells, row_ranks
+from bascule.evaluate.quantiles import buckets
+from bascule.evaluate.rows import Cells, Float64Array
 
 
 def capacity(
@@ -45,17 +46,13 @@ def capacity(
             where="capacity",
             remedy="use shares between 0 and 1, a horizon of at least 1 bar and 2 quantiles",
         )
-    value = np.nan_to_num(panel["close"].astype(np.float64) * panel["volume"])
-    total = np.vstack([np.zeros((1, value.shape[1])), np.cumsum(value, axis=0)])
-    window = min(horizon, len(value))
-    rows = np.arange(window - 1, len(value), horizon)
-    traded = total[rows + 1] - total[rows + 1 - window]
-    ranks = row_ranks(np.ascontiguousarray(factor[rows]), panel.members[rows])
-    count = np.isfinite(ranks).sum(axis=1)[:, None]
-    bucket = np.floor((ranks - 0.5) / np.maximum(count, 1) * quantiles)
+    window = min(horizon, panel.shape[0])
+    rows = np.arange(window - 1, panel.shape[0], horizon)
+    traded = traded_value(panel, window)[rows]
+    bucket, used = buckets(np.ascontiguousarray(factor[rows]), panel.members[rows], quantiles)
     weight = np.zeros(bucket.shape)
     for side, number in ((1.0, quantiles - 1), (-1.0, 0)):
-        inside = (bucket == number) & (count >= quantiles)
+        inside = used & (bucket == number)
         weight += side * inside / np.maximum(inside.sum(axis=1), 1)[:, None]
     change = np.abs(np.diff(weight, axis=0))
     moved = change > 0.0
@@ -65,3 +62,12 @@ def capacity(
     order = np.argsort(bound)
     share = np.cumsum(change[moved][order]) / change[moved].sum()
     return float(bound[order][np.searchsorted(share, exceeded)])
+
+
+def traded_value(panel: Panel, bars: int) -> Float64Array:
+    """Close × volume, summed over the last ``bars`` rows (fewer at the start) ``[T, N]``."""
+    value = np.nan_to_num(panel["close"].astype(np.float64) * panel["volume"])
+    total: Float64Array = np.cumsum(value, axis=0)
+    if bars < len(total):
+        total[bars:] -= total[:-bars].copy()
+    return total

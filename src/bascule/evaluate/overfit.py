@@ -15,12 +15,9 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bascule.core import ConfigError
-from bascule.evaluate.rows import row_ranks
-
-Float64Array = NDArray[np.float64]
+from bascule.evaluate.rows import Float64Array, row_ranks
 
 
 @dataclass(frozen=True, eq=False)

@@ -76,7 +76,7 @@ def quantile_returns(
             where="quantile_returns",
             remedy="use at least 2 quantiles, a horizon of at least 1 bar and a cost of at least 0",
         )
-    bucket, used = _buckets(factor, finite(label, mask), quantiles)
+    bucket, used = buckets(factor, finite(label, mask), quantiles)
     series = np.full((len(factor), quantiles), np.nan)
     filled = np.where(used, label, 0.0)
     for q in range(quantiles):
@@ -101,7 +101,7 @@ def quantile_returns(
     )
 
 
-def _buckets(factor: Cells, mask: BoolArray, quantiles: int) -> tuple[IntArray, BoolArray]:
+def buckets(factor: Cells, mask: BoolArray, quantiles: int) -> tuple[IntArray, BoolArray]:
     """Bucket number of each cell, −1 where it does not count or its row has fewer than Q cells."""
     ranks = row_ranks(factor, mask)
     used = np.isfinite(ranks)

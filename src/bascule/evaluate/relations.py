@@ -15,15 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bascule.core import ConfigError, DataError, Panel, Progress, silent
 from bascule.core.panel import BoolArray, FloatArray
 from bascule.evaluate.ic import Part, ic_series, summarise
 from bascule.evaluate.labels import forward_return
-from bascule.evaluate.rows import MIN_BREADTH, Float64Array, row_ranks
+from bascule.evaluate.rows import MIN_BREADTH, Float64Array, IntArray, row_ranks
 
-IntArray = NDArray[np.int64]
 MAX_ROWS = 2_000
 
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from bascule.core import ConfigError
 from bascule.core.panel import BoolArray
+from bascule.evaluate.rows import Float64Array
 
-Float64Array = NDArray[np.float64]
 EULER = 0.5772156649015329
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from bascule.core import ConfigError, Panel
 from bascule.core.panel import BoolArray
+from bascule.evaluate.capacity import traded_value
 from bascule.evaluate.ic import ic_series, long_run_sum, newey_west_lags
 from bascule.evaluate.rows import MIN_BREADTH, Cells, Float64Array, percentiles
 
@@ -112,11 +113,7 @@ def liquidity_tiers(panel: Panel, tiers: int = 3, days: float = 30.0) -> dict[st
     """
     if not 2 <= tiers <= 10:
         raise ConfigError(f"{tiers} tiers", where="liquidity_tiers", remedy="use 2 to 10")
-    value = np.nan_to_num(panel["close"].astype(np.float64) * panel["volume"])
-    total = np.vstack([np.zeros((1, value.shape[1])), np.cumsum(value, axis=0)])
-    window = min(panel.timeframe.bars(days), len(value))
-    sums = total[1:].copy()
-    sums[window:] -= total[1:-window]
+    sums = traded_value(panel, panel.timeframe.bars(days))
     place = percentiles(sums, panel.members & (sums > 0.0))
     with np.errstate(invalid="ignore"):
         number = np.floor((1.0 - place) * tiers)

@@ -16,11 +16,9 @@ from itertools import combinations
 from math import comb
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bascule.core import ConfigError
-
-IntArray = NDArray[np.int64]
+from bascule.evaluate.rows import IntArray
 
 
 @dataclass(frozen=True, eq=False)
