@@ -102,7 +102,14 @@ trainer.store.promote(name, reason="better")
 
 
 @pytest.mark.parametrize(
-    "where", ["while training", "after training", "before the turn", "before the record"]
+    "where",
+    [
+        "after training",
+        *(
+            pytest.param(w, marks=pytest.mark.slow)
+            for w in ("while training", "before the turn", "before the record")
+        ),
+    ],
 )
 def test_a_crash_between_training_and_promotion_leaves_the_old_champion_serving(
     where: str, trainer: Retrainer

@@ -341,7 +341,8 @@ def _solve(
         weights[chosen] = target / deviation[chosen]
     else:
         weights[chosen] = np.sign(target)
-    return weights / max(np.abs(weights).sum(), 1e-300)
+    scaled: Float64Array = weights / max(float(np.abs(weights).sum()), 1e-300)
+    return scaled
 
 
 def _lasso(alike: Float64Array, target: Float64Array, penalty: float) -> Float64Array:

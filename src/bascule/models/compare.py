@@ -183,11 +183,8 @@ def compare(
     seconds: dict[str, float | None] = {}
     total = len(contestants) * len(folds)
     for place, (name, settings) in enumerate(contestants.items()):
-
-        def told(done: int, _: int, note: str = "", place: int = place, name: str = name) -> None:
-            progress(place * len(folds) + done, total, f"{name} {note}")
-
         home = folder / name
+        told = _shifted(progress, place * len(folds), total, name)
         found[name] = train_walk_forward(
             values, names, label, panel, folds, settings, home / "models", seed=seed, progress=told
         )
@@ -203,6 +200,15 @@ def compare(
     )
     write_json(folder / LEADERBOARD, board.to_dict())
     return board
+
+
+def _shifted(progress: Progress, before: int, total: int, name: str) -> Progress:
+    """Progress of one contestant as part of all."""
+
+    def told(done: int, _: int, note: str = "") -> None:
+        progress(before + done, total, f"{name} {note}".rstrip())
+
+    return told
 
 
 def _train_seconds(home: Path, found: Predictions) -> float | None:

@@ -204,7 +204,8 @@ def squared_errors(predicted: FloatArray, label: FloatArray, panel: Panel) -> Fl
     gap = np.where(both, rank - np.where(both, predicted, 0.0), 0.0)
     count = both.sum(axis=1)
     total = (gap**2).sum(axis=1)
-    return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+    found: Float64Array = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+    return found
 
 
 def _finite(series: Float64Array) -> Float64Array:

@@ -20,7 +20,7 @@ from bascule.core import ConfigError
 from bascule.core.panel import FloatArray
 from bascule.evaluate import ic_series, row_ranks
 from bascule.models.predictor import Predictor
-from bascule.models.samples import IntArray
+from bascule.evaluate.rows import IntArray
 
 if TYPE_CHECKING:
     import pandas as pd

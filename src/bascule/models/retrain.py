@@ -375,10 +375,10 @@ def run_adaptive(
         if found.model:
             checks.append(found)
             last = row
-        if store.serving:
+        if trainer.store.serving:
             ahead = np.arange(row + 1, min(row + 1 + rows.step, len(panel.time)))
             champion = store.champion()
             predict_rows(trainer.task, champion, ahead, predicted)
             model_id[ahead] = champion.model_id
-        progress(done + 1, len(rows), store.serving)
+        progress(done + 1, len(rows), trainer.store.serving)
     return Adaptive(predicted, model_id, tuple(checks), store)

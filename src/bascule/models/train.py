@@ -96,7 +96,9 @@ def train_walk_forward(
         spent[1] += time.perf_counter() - middle
         fresh += trained
         progress(done + 1, len(folds), predictor.model_id)
-    return Predictions(predicted, model_id, folder, tuple(fold.id for fold in folds), *spent, fresh)
+    return Predictions(
+        predicted, model_id, folder, tuple(fold.id for fold in folds), spent[0], spent[1], fresh
+    )
 
 
 def job_of(fold: Fold, panel: Panel, start: Path | None = None) -> Job:

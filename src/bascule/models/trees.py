@@ -111,7 +111,7 @@ class LightGBMKind(Kind):
     def importance(self, model: Any) -> list[float]:
         return shares(model.model.feature_importance("gain"))
 
-    def contributions(self, path: Path) -> Callable[[FloatArray], Float64Array]:
+    def contributions(self, path: Path) -> Callable[[FloatArray], Float64Array] | None:
         booster = _booster(path.read_text("utf-8"), path)
         return lambda features: np.asarray(booster.predict(features, pred_contrib=True), np.float64)
 
