@@ -4,7 +4,7 @@
 2. `views.py`, `blacklitterman.py`: beliefs on factor premia joined to a prior.
 3. `limits.py`, `construct.py`, `quadratic.py`, `convex.py`: optimal weights under named limits;
    `rounding.py`: to what an exchange takes.
-4. `simulation.py`: what weights earn after costs.
+4. `simulation.py` (its arithmetic in `ledger.py`): what weights earn after costs.
 """
 
 from bascule.portfolio.blacklitterman import Posterior, implied_premia, posterior
@@ -17,7 +17,7 @@ from bascule.portfolio.construct import (
 )
 from bascule.portfolio.limits import LimitSettings
 from bascule.portfolio.rounding import OrderRules, Rounded, round_weights
-from bascule.portfolio.simulation import Simulation, equal_hold, leader_hold, simulate
+from bascule.portfolio.simulation import Frictions, Simulation, equal_hold, leader_hold, simulate
 from bascule.portfolio.views import (
     View,
     Views,
@@ -32,6 +32,7 @@ from bascule.portfolio.weights import PortfolioSettings, target_weights
 __all__ = [
     "Construction",
     "ConstructionSettings",
+    "Frictions",
     "LimitSettings",
     "OrderRules",
     "PortfolioSettings",

@@ -1,13 +1,20 @@
-"""A small vectorised portfolio simulation, for reports and for comparing with doing nothing.
+"""What target weights would have earned: a vectorised portfolio simulation for research.
 
-1. Weights of row t are known at its close and traded at the open of row t + 1, on the rebalancing grid.
+1. Weights of row t are known at its close and traded at the open of row t + 1, on the rebalancing grid; other
+   fill prices can be given, and their difference to the open is booked.
 2. Between trades positions drift with opens; where an open is missing, positions are valued, and if need be
    traded, at the last open known.
 3. Costs: ``cost`` · traded notional / equity, where the trade goes from drifted to target weights.
-4. Equity is marked at opens: point k of the curve is the open of row k + 1, point 0 is 1. Equity that falls
+4. Frictions, each 0 unless asked for: funding of perpetuals, paid at the open of the row of its rate by what
+   is held into that open; interest on shorts and on borrowed cash, each bar; liquidation, when equity at a
+   candle's worst prices (longs at the low, shorts at the high) is below the maintenance margin: all is closed
+   there, for a fee, and nothing is held until the next trade.
+5. Equity is marked at opens: point k of the curve is the open of row k + 1, point 0 is 1. Equity that falls
    to 0 stays there.
 
-It knows nothing of order types, funding, lot sizes or partial fills: that is freqtrade's part.
+Everything between two trades is linear in the equity after the first, so the rows of a whole block are
+computed at once and segments between trades are joined by one cumulative product (`ledger.py`). It knows
+nothing of order types, lot sizes or partial fills: that is freqtrade's part.
 """
 
 from __future__ import annotations
@@ -15,11 +22,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import Field
 
-from bascule.core import ConfigError, DataError, Panel, UniverseError
+from bascule.core import ConfigError, DataError, Panel, Settings, UniverseError
 from bascule.core.panel import BoolArray, FloatArray
 from bascule.core.timeframe import TimeArray
 from bascule.evaluate.rows import Float64Array
+from bascule.portfolio.ledger import Book, run
+
+
+class Frictions(Settings):
+    """Costs of holding positions, and what happens when they go too far."""
+
+    funding: bool = Field(default=False, description="perpetuals: pay the panel's funding_rate")
+    borrow: float = Field(
+        default=0.0, ge=0, le=10, description="interest a year on shorts and on borrowed cash"
+    )
+    maintenance: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="maintenance margin, share of gross positions; 0 = no liquidation",
+    )
+    liquidation_fee: float = Field(
+        default=0.005, ge=0, lt=1, description="share of the positions closed by force"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +61,9 @@ class Simulation:
         turnover: Σ|Δw| traded at the beginning of each step ``[M − 1]``.
         exposure: Σ|w| after trading, per step ``[M − 1]``.
         bars_a_year: of the panel, for annualising (365 days).
+        funding: share of equity paid per step, negative = received ``[M − 1]``.
+        interest: share of equity paid per step ``[M − 1]``.
+        liquidated: steps in which all was closed by force ``[M − 1]``.
     """
 
     time: TimeArray
@@ -43,6 +73,9 @@ class Simulation:
     turnover: Float64Array
     exposure: Float64Array
     bars_a_year: float
+    funding: Float64Array
+    interest: Float64Array
+    liquidated: BoolArray
 
     @property
     def drawdown(self) -> Float64Array:
@@ -99,33 +132,44 @@ class Simulation:
             "max_drawdown": self.max_drawdown,
             "turnover_a_day": self.turnover_a_day,
             "cost": float(self.costs.sum()),
+            "funding": float(self.funding.sum()),
+            "interest": float(self.interest.sum()),
+            "liquidations": float(self.liquidated.sum()),
             "exposure": float(self.exposure.mean()) if len(self.exposure) else 0.0,
         }
 
 
-def simulate(weights: FloatArray, panel: Panel, cost: float = 0.001, *, every: int = 1) -> Simulation:
+def simulate(
+    weights: FloatArray,
+    panel: Panel,
+    cost: float = 0.001,
+    *,
+    every: int = 1,
+    frictions: Frictions | None = None,
+    fills: FloatArray | None = None,
+) -> Simulation:
     """Follow target weights through a panel's opens.
 
     Args:
         weights: shares of equity ``[T, N]``; NaN and instruments without any price so far count 0.
-        panel: needs ``open``.
+        panel: needs ``open``; ``funding_rate`` for funding, ``high`` and ``low`` for liquidation.
         cost: of one unit of notional traded (0.001 = 10 basis points: fee, spread and slippage together).
         every: rebalance only at rows on the absolute grid of this many bars; between, positions drift.
+        frictions: funding, interest, liquidation; default none.
+        fills: prices at which the trades of row t are done ``[T, N]``; NaN = the open of row t + 1.
 
     Raises:
-        DataError: shapes do not fit, or fewer than 3 rows.
+        DataError: shapes do not fit, a field is missing, or fewer than 3 rows.
     """
-    if weights.shape != panel.shape or len(weights) < 3:
+    if weights.shape != panel.shape or len(weights) < 3 or (fills is not None and fills.shape != panel.shape):
         raise DataError(
             f"weights {list(weights.shape)} do not fit panel {list(panel.shape)} of at least 3 rows",
             where="simulate",
         )
     if every < 1 or not cost >= 0.0:
         raise ConfigError(f"every {every}, cost {cost}", where="simulate", remedy="every ≥ 1 and cost ≥ 0")
-    price = _known_price(panel)
-    target = np.where(np.isfinite(weights) & np.isfinite(_entry_price(price)), weights, 0.0)
     tick = panel.time.astype(np.int64) // panel.timeframe.delta.astype(np.int64)
-    return _run(target.astype(np.float64), price, tick % every == 0, panel, cost)
+    return _run(weights, panel, tick % every == 0, cost, frictions or Frictions(), fills)
 
 
 def equal_hold(panel: Panel, cost: float = 0.001) -> Simulation:
@@ -156,60 +200,60 @@ def leader_hold(panel: Panel, leader: str, cost: float = 0.001) -> Simulation:
     return _hold(panel, int(rows[0]), weight, cost)
 
 
-def _entry_price(price: Float64Array) -> Float64Array:
-    """Price at which weights of row t are traded: row t + 1's; NaN for the last row ``[T, N]``."""
-    entry = np.full(price.shape, np.nan)
-    entry[:-1] = price[1:]
-    return entry
-
-
 def _known_price(panel: Panel) -> Float64Array:
     """Opens, a missing one replaced by the last one known ``[T, N]``."""
     opens = panel["open"].astype(np.float64)
-    rows = np.arange(len(opens))[:, None]
-    last = np.maximum.accumulate(np.where(np.isfinite(opens), rows, -1), axis=0)
-    held = np.take_along_axis(opens, np.maximum(last, 0), axis=0)
-    return np.where(last >= 0, held, np.nan)
+    holes = np.flatnonzero(np.isnan(opens).any(axis=0))
+    if len(holes):
+        part = opens[:, holes]
+        rows = np.arange(len(opens))[:, None]
+        last = np.maximum.accumulate(np.where(np.isfinite(part), rows, -1), axis=0)
+        held = np.take_along_axis(part, np.maximum(last, 0), axis=0)
+        opens[:, holes] = np.where(last >= 0, held, np.nan)
+    return opens
 
 
 def _hold(panel: Panel, row: int, weight: Float64Array, cost: float) -> Simulation:
     """Trade once, at ``row``; flat before."""
-    target = np.zeros(panel.shape)
+    target = np.zeros(panel.shape, np.float32)
     target[row] = weight
     trades = np.zeros(len(panel.time), bool)
     trades[row] = True
-    price = _known_price(panel)
-    target = np.where(np.isfinite(_entry_price(price)), target, 0.0)
-    return _run(target, price, trades, panel, cost)
+    return _run(target, panel, trades, cost, Frictions(), None)
 
 
 def _run(
-    target: Float64Array, price: Float64Array, trades: BoolArray, panel: Panel, cost: float
+    weights: FloatArray,
+    panel: Panel,
+    trades: BoolArray,
+    cost: float,
+    frictions: Frictions,
+    fills: FloatArray | None,
 ) -> Simulation:
-    """Rows of ``trades`` set positions at the next open; a loop over trades, vectorised between them."""
-    steps = len(price) - 2
-    equity = np.ones(steps + 1)
-    costs, turnover, exposure = np.zeros(steps), np.zeros(steps), np.zeros(steps)
-    drifted = np.zeros(price.shape[1])
-    starts = np.flatnonzero(trades[:steps])
-    for start, stop in zip(starts, [*starts[1:], steps], strict=True):
-        wanted = target[start]
-        turnover[start] = np.abs(wanted - drifted).sum()
-        costs[start] = min(1.0, cost * turnover[start])
-        paid = equity[start] * (1.0 - costs[start])
-        # positions, then all equity, per unit paid in, at each open up to the next trade
-        growth = price[start + 1 : stop + 2] / price[start + 1]
-        value = np.where(wanted != 0.0, wanted * growth, 0.0)
-        whole = 1.0 - wanted.sum() + value.sum(axis=1)
-        ruined = np.logical_or.accumulate(whole <= 0.0)
-        whole[ruined] = 0.0
-        equity[start + 1 : stop + 1] = paid * whole[1:]
-        alive = np.where(ruined, 1.0, whole)
-        exposure[start:stop] = np.where(ruined, 0.0, np.abs(value).sum(axis=1) / alive)[:-1]
-        if ruined[-1] or paid == 0.0:
-            equity[stop + 1 :] = 0.0
-            break
-        drifted = value[-1] / whole[-1]
-    returns = np.zeros(steps)
+    """Rows of ``trades`` set positions at the next open."""
+    book = Book(
+        price=_known_price(panel),
+        cost=cost,
+        fills=fills,
+        funding=panel["funding_rate"] if frictions.funding else None,
+        worst=(panel["low"], panel["high"]) if frictions.maintenance > 0.0 else None,
+        borrow=frictions.borrow / panel.timeframe.bars_a_year,
+        maintenance=frictions.maintenance,
+        fee=frictions.liquidation_fee,
+    )
+    found = run(weights, np.flatnonzero(trades[: len(trades) - 2]), book)
+    equity = found.equity
+    returns = np.zeros(len(equity) - 1)
     np.divide(equity[1:] - equity[:-1], equity[:-1], out=returns, where=equity[:-1] > 0.0)
-    return Simulation(panel.time[1:], equity, returns, costs, turnover, exposure, panel.timeframe.bars_a_year)
+    return Simulation(
+        panel.time[1:],
+        equity,
+        returns,
+        found.costs,
+        found.turnover,
+        found.exposure,
+        panel.timeframe.bars_a_year,
+        found.funding,
+        found.interest,
+        found.liquidated,
+    )
