@@ -18,6 +18,7 @@ from rich.console import Console
 from bascule import __version__
 from bascule.app.datacli import data_app
 from bascule.app.factorcli import factor_app
+from bascule.app.minecli import mine_app
 from bascule.app.modelcli import model_app
 from bascule.core import BasculeError, ConfigError
 
@@ -31,6 +32,7 @@ app = typer.Typer(
 bundle_app = typer.Typer(help="Look at signal bundles.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(factor_app, name="factor")
+app.add_typer(mine_app, name="mine")
 app.add_typer(model_app, name="model")
 app.add_typer(bundle_app, name="bundle")
 

@@ -6,6 +6,7 @@
 3. `evaluator.py`: scores in batches, cached and counted; `pool.py`: weights and what one more factor adds;
    `combination.py`: the pool's signal.
 4. `search.py`: the loop, its budget, its state on disk; `searchers/`: the ways of searching.
+5. `verdict.py`: the test part, opened once, deflated by all that ever touched it.
 """
 
 from bascule.miners.canonical import canonical
@@ -16,6 +17,7 @@ from bascule.miners.grammar import Action, Derivation, Grammar, GrammarSettings
 from bascule.miners.pool import Pool, PoolSettings
 from bascule.miners.problem import Part, Problem, SplitSettings
 from bascule.miners.search import Look, Miner, Outcome, Search, Searcher, SearchSettings
+from bascule.miners.verdict import Judgement, Member, open_test
 
 __all__ = [
     "RATIO",
@@ -26,7 +28,9 @@ __all__ = [
     "Evaluator",
     "Grammar",
     "GrammarSettings",
+    "Judgement",
     "Look",
+    "Member",
     "Miner",
     "Outcome",
     "Part",
@@ -41,5 +45,6 @@ __all__ = [
     "canonical",
     "combined",
     "dimension",
+    "open_test",
     "pool_ic",
 ]

@@ -44,7 +44,7 @@ class Score:
 
     Attributes:
         text: canonical.
-        ic: mean IC; NaN where the text has no value to correlate.
+        ic: mean IC over the rows with labels, 0 counted where the text says nothing; NaN where it never does.
         ir: mean IC over its standard deviation, per row.
         t: Newey-West t-statistic of the mean.
         full: seen on all rows, not on the last ones only.
@@ -172,8 +172,11 @@ class Evaluator:
         return [(text, found.plain[i, 0, part.first :]) for i, text in enumerate(nodes)]
 
     def _score(self, text: str, series: Float64Array, *, full: bool) -> Score:
-        there = series[np.isfinite(series)]
-        if len(there) < 20 or not there.std() > 0:
+        known = np.isfinite(series)
+        part = self.part if full else self._screen
+        # silence counts as no IC, else pools of factors that seldom speak promise what they cannot hold
+        there = np.where(known, series, 0.0)[known | _labelled(part)[part.first :]]
+        if known.sum() < 20 or not there.std() > 0:
             return Score(text, math.nan, math.nan, math.nan, full)
         t = newey_west_t(there, newey_west_lags(len(there), self.part.horizon)) if full else math.nan
         mean = float(there.mean())
@@ -188,7 +191,12 @@ class Evaluator:
         return values
 
     def mutual(self, texts: Sequence[str], members: Sequence[FloatArray]) -> Float64Array:
-        """Mean correlation of each text with the values of each member ``[F, M]``; 0 where there is none."""
+        """Mean correlation of each text with each member ``[F, M]``, over the rows with labels as ICs are.
+
+        Rows in which one of the two says nothing count as 0. Means over the rows of each pair alone would
+        not make a matrix of correlations: some combination would have a negative variance, and a searcher
+        finds it.
+        """
         if not members or not texts:
             return np.zeros((len(texts), len(members)))
         found = engine.ic(
@@ -196,9 +204,15 @@ class Evaluator:
             threads=self.settings.threads,
         ).plain  # fmt: skip
         assert found is not None
-        seen = np.isfinite(found)
-        total: Float64Array = np.where(seen, found, 0.0).sum(axis=2) / np.maximum(seen.sum(axis=2), 1)
+        rows = max(1, int(_labelled(self.part).sum()))
+        total: Float64Array = np.where(np.isfinite(found), found, 0.0).sum(axis=2) / rows
         return total
+
+
+def _labelled(part: Part) -> NDArray[np.bool_]:
+    """Rows with labels enough for an IC."""
+    found: NDArray[np.bool_] = np.isfinite(part.label).sum(axis=1) >= part.min_breadth
+    return found
 
 
 def _strength(score: Score) -> float:

@@ -29,7 +29,7 @@ class PoolSettings(Settings):
     size: int = Field(default=10, ge=1, le=200, description="most members")
     ridge: float = Field(default=0.01, ge=0, le=1, description="λ, against weights that lean on noise")
     least_t: float = Field(default=2.5, ge=0, le=20, description="t-statistic of a newcomer's own knowledge")
-    most_alike: float = Field(default=0.95, gt=0, le=1, description="largest |correlation| of two members")
+    most_alike: float = Field(default=0.95, gt=0, le=1, description="largest |correlation| with a member, and with all together")
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Pool:
             inverse_b = np.linalg.solve(self._matrix(), mutual)
             new -= float(mutual @ self.weights)
             rest -= float(mutual @ inverse_b)
-        if rest <= ridge * 0.5:  # within the span of the pool
+        if rest <= 1.0 - self.settings.most_alike**2:  # within the span of the pool
             return 0.0, 0.0
         # the standard error of the candidate's own IC stands for that of the difference
         return new * new / rest, abs(score.t * new / score.ic) if score.ic else 0.0

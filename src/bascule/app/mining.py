@@ -1,0 +1,213 @@
+"""Searches for factors as a user starts them: from names and options to files.
+
+A search's folder holds `state.npz` (to go on from), and when it is done `factors.yaml` (a catalogue that any
+other command reads: `bascule factor report FOLDER/factors.yaml`), `result.json` (lineage and figures) and
+`report.html`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bascule import __version__
+from bascule.app.candles import Candles
+from bascule.app.trials import Tries
+from bascule.core import ConfigError, Progress, files, silent
+from bascule.evaluate import Ledger
+from bascule.miners import (
+    Grammar,
+    GrammarSettings,
+    Judgement,
+    Miner,
+    Problem,
+    Searcher,
+    SearchSettings,
+    SplitSettings,
+    open_test,
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a searcher is built; its module is imported when it is asked for, because some need torch.
+
+    Attributes:
+        module: in `bascule.miners.searchers`.
+        searcher: the class.
+        settings: its settings, if it has any.
+        about: one line for people.
+        part: it looks at values on the train part, too.
+    """
+
+    module: str
+    searcher: str
+    settings: str | None
+    about: str
+    part: bool = False
+
+
+SEARCHERS: dict[str, Kind] = {
+    "random": Kind("uniform", "RandomSearch", None, "typed random draws, the yardstick"),
+    "evolution": Kind("evolution", "Evolution", "EvolutionSettings", "typed genetic programming", True),
+    "qfr": Kind("reinforce", "Reinforce", "ReinforceSettings", "QuantFactor REINFORCE (arXiv 2409.05144)"),
+    "ppo": Kind("ppo", "PPO", "PPOSettings", "AlphaGen's PPO (arXiv 2306.12964)"),
+    "gflownet": Kind("gflownet", "GFlowNet", "GFlowNetSettings", "GFlowNet, trajectory balance"),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to search with.
+
+    Attributes:
+        searcher: one of `SEARCHERS`.
+        seed: of all randomness.
+        split: rows and label.
+        grammar: which texts.
+        search: how long.
+        options: settings of the searcher itself.
+    """
+
+    searcher: str
+    seed: int
+    split: SplitSettings
+    grammar: GrammarSettings
+    search: SearchSettings
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def searcher_of(plan: Plan, grammar: Grammar, problem: Problem | None = None) -> Searcher | None:
+    """The searcher of a plan; without a problem only what can be told of it beforehand is checked.
+
+    Raises:
+        ConfigError: there is none of that name, a setting is wrong, or a package is not installed.
+    """
+    kind = SEARCHERS.get(plan.searcher)
+    if kind is None:
+        raise ConfigError(
+            f"there is no searcher {plan.searcher!r}", where="mine", remedy=f"one of {', '.join(SEARCHERS)}"
+        )
+    module = importlib.import_module(f"bascule.miners.searchers.{kind.module}")
+    given: list[Any] = []
+    if kind.settings is not None:
+        given.append(getattr(module, kind.settings).read(plan.options, where=plan.searcher))
+    elif plan.options:
+        raise ConfigError(f"{plan.searcher} has no settings", where="mine", remedy="leave searcher.… away")
+    if problem is None:
+        return None
+    if kind.part:
+        given.insert(0, problem.train)
+    found: Searcher = getattr(module, kind.searcher)(grammar, plan.seed, *given)
+    return found
+
+
+def search(plan: Plan, held: Candles, folder: Path, progress: Progress = silent) -> Judgement:
+    """Search, judge, write the results; goes on where a killed search of the folder stood."""
+    known = [name for name in plan.grammar.fields if name in held.panel.fields]
+    grammar = Grammar(plan.grammar.model_copy(update={"fields": tuple(known)}))
+    problem = Problem.of(held.panel, plan.split)
+    tries = Tries.on(held.ledger, held.synthetic)
+    ledger, now = Ledger(tries.ledger), datetime.now(UTC)
+    searcher = searcher_of(plan, grammar, problem)
+    assert searcher is not None
+    miner = Miner(problem, searcher, grammar, plan.search, folder=folder, ledger=ledger, data=tries.market)
+    found = miner.run(progress, now=now)
+    judged = open_test(found, problem, ledger=ledger, data=tries.market, now=now)
+    write(judged, plan, held, problem, folder)
+    return judged
+
+
+def write(judged: Judgement, plan: Plan, held: Candles, problem: Problem, folder: Path) -> None:
+    """The catalogue and the figures of one search."""
+    search_, days = judged.search, _days(problem, held)
+    since, until = days["train"]
+    lineage = (
+        f"mined by {search_.name}, seed {plan.seed}, on {held.source} {since} to {until}, "
+        f"{search_.trials} trials, Bascule {__version__}"
+    )
+    factors = [
+        {
+            "name": f"{search_.name}_{plan.seed}_{number:02d}".replace("-", "_"),
+            "text": member.text,
+            "family": "mined",
+            "source": lineage,
+            "note": f"IC {member.train:+.4f} in training, {member.test.mean:+.4f} in test "
+            f"(t {member.test.t:+.1f})",
+            "horizon": plan.split.horizon,
+            "tags": ["mined", search_.name, *(["stands"] if member.stands else [])],
+        }
+        for number, member in enumerate(judged.members, 1)
+    ]
+    files.write_json(folder / "result.json", {**told(judged, plan, held), "days": days})
+    with files.atomic_file(folder / "factors.yaml") as aside:
+        text = yaml.safe_dump({"factors": factors}, sort_keys=False, allow_unicode=True, width=110)
+        aside.write_text(text, "utf-8")
+
+
+def told(judged: Judgement, plan: Plan, held: Candles) -> dict[str, Any]:
+    """A search and its judgement as JSON."""
+    found = judged.search
+    return {
+        "searcher": found.name,
+        "seed": plan.seed,
+        "data": held.source,
+        "split": plan.split.model_dump(mode="json"),
+        "grammar": plan.grammar.model_dump(mode="json"),
+        "settings": plan.search.model_dump(mode="json"),
+        "proposals": found.proposals,
+        "trials": found.trials,
+        "refused": found.refused,
+        "cpu_seconds": round(found.cpu_seconds, 2),
+        "valid_ic": _finite(judged.valid),
+        "test": {"ic": _plain(judged.ic), "rank_ic": _plain(judged.rank_ic)},
+        "looks": judged.looks,
+        "threshold": judged.threshold,
+        "found": judged.found,
+        "members": [
+            {"text": m.text, "weight": m.weight, "train": m.train, "test": _plain(m.test), "stands": m.stands}
+            for m in judged.members
+        ],
+        "curve": [{k: _finite(v) for k, v in asdict(look).items()} for look in found.looks],
+    }
+
+
+def _plain(summary: Any) -> dict[str, float | None]:
+    return {key: _finite(value) for key, value in asdict(summary).items()}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _days(problem: Problem, held: Candles) -> dict[str, tuple[str, str]]:
+    """First and last day of each part."""
+    found = {}
+    for part in (problem.train, problem.valid, problem.test()):
+        days = part.panel.time.astype("datetime64[D]")
+        found[part.name] = (str(days[part.first]), str(days[-1]))
+    return found
+
+
+def table(judgements: Sequence[Judgement]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of a comparison, one search a row."""
+    head = ["searcher", "trials", "CPU s", "size", "train", "valid", "test", "t", "rank", "verdict"]
+    rows = []
+    for one in judgements:
+        found = one.search
+        train = found.looks[-1].train if found.looks else math.nan
+        rows.append(
+            [
+                found.name, f"{found.trials:,}", f"{found.cpu_seconds:.0f}", str(len(one.members)),
+                f"{train:.4f}", f"{one.valid:.4f}", f"{one.ic.mean:+.4f}", f"{one.ic.t:+.1f}",
+                f"{one.rank_ic.mean:+.4f}", "stands" if one.found else f"t < {one.threshold:.1f}",
+            ]
+        )  # fmt: skip
+    return head, rows
