@@ -7,9 +7,11 @@ Without a file the panel is looked for as the tests do (``BASCULE_DATA``, or ``.
 1. Ingest of the whole panel: our store, our store and its qlib provider, a plain parquet write by polars and
    by pyarrow, and a folder of qlib's ``.bin`` files as ``dump_bin.py`` makes it (an own writer of the same
    steps: each symbol is aligned to the calendar with pandas and each field written).
-2. Load of the panel [T, N, F]: our provider, the same bytes by ``np.fromfile``, the parquet file, and qlib's
-   ``D.features`` on raw fields (a process of its own, one kernel).
-3. Append of one candle to 500 instruments, with half a month stored.
+2. Load of the panel [T, N, F]: our provider, the same bytes by ``np.fromfile`` (the arrays that we read, and
+   qlib's bins), the parquet file, and qlib's ``D.features`` on raw fields (a process of its own, one kernel).
+   A panel is a mapping: the second figure of each adds up all values, so that every byte is touched.
+3. Append of one candle to 500 instruments with half a month stored, end to end: candles, provider with a
+   universe, and the newest 200 rows of the panel; and what making the provider as a whole costs instead.
 4. Health: seconds, share of injected defects that are found where they are, findings on the clean file.
 
 Each figure is the best of a few runs, of the first two loads the median of runs in turn. CPU seconds are of
@@ -21,7 +23,6 @@ from __future__ import annotations
 import os
 import platform
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,7 @@ from bascule.data.health import check
 from bascule.data.prepare import prepare
 from bascule.data.readers import read_long
 from bascule.data.store import Store
+from bascule.data.universe import UniverseSettings
 
 HOUR = Timeframe.parse("1h")
 RAW = ["open", "high", "low", "close", "volume"]
@@ -165,31 +167,49 @@ def load(store: Store, frame: pd.DataFrame, folder: Path) -> None:
     """Part 2."""
     provider = store.provider(HOUR)
     bins = sorted(path for field in RAW for path in provider.glob(f"features/*/{field}.60min.bin"))
-    size = sum(path.stat().st_size for path in bins)
+    arrays = [provider / "arrays" / f"{field}.f32" for field in RAW]
+    size, dense = (sum(path.stat().st_size for path in paths) / 1e6 for paths in (bins, arrays))
 
-    def from_parquet() -> Panel:
-        return prepare(Panel.from_long(pd.read_parquet(folder / "pyarrow.parquet"), HOUR))
+    def ours() -> list[Any]:
+        return list(store.panel(HOUR, fields=RAW).fields.values())
 
-    ours, theirs = [], []
-    for _ in range(15):  # in turn, so that both meet the same load of the machine
-        ours.append(timed(lambda: store.panel(HOUR, fields=RAW), 1))
-        theirs.append(timed(lambda: [np.fromfile(path, "<f4") for path in bins], 1))
-    panel, plain = (tuple(np.median(one, axis=0)) for one in (ours, theirs))
-    parquet = timed(from_parquet, 2)
+    def plain(paths: list[Path]) -> Callable[[], list[Any]]:
+        return lambda: [np.fromfile(path, "<f4") for path in paths]
+
+    def summed(get: Callable[[], list[Any]]) -> Callable[[], float]:
+        return lambda: sum(float(one.sum()) for one in get())
+
+    work: dict[str, Callable[[], Any]] = {
+        "`Store.panel`, [T, N] arrays of 5 fields": ours,
+        f"`np.fromfile` of these 5 arrays ({dense:.0f} MB)": plain(arrays),
+        f"`np.fromfile` of the {len(bins)} bins ({size:.0f} MB), no panel": plain(bins),
+    }
+    work |= {f"{name}, and the sum of all values": summed(get) for name, get in work.items()}
+    work["`Store.panel` of 40 of the 64 instruments"] = lambda: store.panel(
+        HOUR, fields=RAW, instruments=store.instruments(HOUR)[:40]
+    )
+    work["`Store.panel` of the last 1,000 rows"] = lambda: store.panel(
+        HOUR, fields=RAW, start=store.span(HOUR)[1] - 999 * HOUR.delta
+    )
+    told: dict[str, list[tuple[float, float]]] = {name: [] for name in work}
+    for _ in range(15):  # in turn, so that all meet the same load of the machine
+        for name, one in work.items():
+            told[name].append(timed(one, 1))
+    found = {name: tuple(np.median(spent, axis=0)) for name, spent in told.items()}
+    found["parquet → panel"] = timed(
+        lambda: prepare(Panel.from_long(pd.read_parquet(folder / "pyarrow.parquet"), HOUR)), 2
+    )
     done = subprocess.run(
         [sys.executable, "-c", QLIB, str(provider)], capture_output=True, text=True, check=True
     )
-    qlib = tuple(float(text) for text in done.stdout.split()[-2:])
+    wall, spent = (float(text) for text in done.stdout.split()[-2:])
+    found["qlib `D.features`, 5 raw fields, 1 kernel"] = (wall, spent)
+    first = next(iter(found.values()))
     rows = [
-        [name, f"{wall:.3f}", f"{spent:.3f}", f"{spent / panel[1]:.2f}"]
-        for name, (wall, spent) in (
-            ("Store.panel, [T, N] arrays of 5 fields", panel),
-            (f"np.fromfile of the same {len(bins)} files ({size / 1e6:.0f} MB), no panel", plain),
-            ("parquet → panel", parquet),
-            ("qlib D.features, 5 raw fields, 1 kernel", qlib),
-        )
+        [name, f"{1e3 * wall:.1f}", f"{1e3 * spent:.1f}", f"{wall / first[0]:.2f}", f"{spent / first[1]:.2f}"]
+        for name, (wall, spent) in found.items()
     ]
-    table(["load", "wall s", "CPU s", "CPU × Store.panel"], rows)
+    table(["load", "wall ms", "CPU ms", "wall × `Store.panel`", "CPU × `Store.panel`"], rows)
 
 
 # -- append ----------------------------------------------------------------------------------------------
@@ -218,12 +238,22 @@ def append(folder: Path, instruments: int = 500, bars: int = 360, appends: int =
 
     store = Store.create(folder / "append")
     store.write(candles(0, bars), HOUR)
+    begin = time.perf_counter()
+    store.build_provider(HOUR)
+    making = time.perf_counter() - begin
+    store.save_universe("top100", HOUR, UniverseSettings(top=100, volume_days=7, min_age_days=3))
     spent = []
     for n in range(bars, bars + appends):
-        one = candles(n, n + 1)
-        begin = time.perf_counter()
+        one, steps = candles(n, n + 1), [time.perf_counter()]
         store.write(one, HOUR)
-        spent.append(time.perf_counter() - begin)
+        steps.append(time.perf_counter())
+        store.build_provider(HOUR)
+        steps.append(time.perf_counter())
+        panel = store.panel(HOUR, start=time_[n - 199].to_pydatetime(), universe="top100")
+        assert panel.shape == (200, instruments)
+        assert all(np.isfinite(values.sum()) for values in panel.fields.values())
+        steps.append(time.perf_counter())
+        spent.append(np.diff(steps))
     begin = time.perf_counter()
     store.compact()
     compacting = time.perf_counter() - begin
@@ -231,17 +261,23 @@ def append(folder: Path, instruments: int = 500, bars: int = 360, appends: int =
     begin = time.perf_counter()
     store.write(again, HOUR, conflicts="replace")
     rewriting = time.perf_counter() - begin
+    parts = 1e3 * np.array(spent).T
     rows = [
-        ["median", f"{1e3 * statistics.median(spent):.1f}"],
-        [
-            "mean, with the months that were written as a whole in between",
-            f"{1e3 * statistics.mean(spent):.1f}",
-        ],
-        ["worst", f"{1e3 * max(spent):.1f}"],
-        ["for comparison: a candle that is merged into its month", f"{1e3 * rewriting:.1f}"],
-        ["Store.compact afterwards", f"{1e3 * compacting:.1f}"],
+        [name, f"{np.median(one):.1f}", f"{np.mean(one):.1f}", f"{np.max(one):.1f}"]
+        for name, one in (
+            ("candles into the store", parts[0]),
+            ("provider (6 fields, 3,000 bins) and universe", parts[1]),
+            ("newest 200 rows of the panel, all values read", parts[2]),
+            ("end to end", parts.sum(axis=0)),
+        )
     ]
-    table([f"append of one candle to {instruments} instruments", "ms"], rows)
+    table(["append of one candle to 500 instruments, ms", "median", "mean", "worst"], rows)
+    rows = [
+        ["making the provider as a whole, before the first append", f"{1e3 * making:.0f}"],
+        ["a candle that is merged into its month", f"{1e3 * rewriting:.0f}"],
+        ["`Store.compact` afterwards", f"{1e3 * compacting:.0f}"],
+    ]
+    table(["for comparison", "ms"], rows)
 
 
 # -- health ----------------------------------------------------------------------------------------------

@@ -317,3 +317,89 @@ def test_readers_of_another_process_see_whole_states_while_it_grows(tmp_path: Pa
         told, _ = reader.communicate(timeout=60)
         assert reader.returncode == 0
         assert int(told) > 0
+
+
+# A file may not grow beyond so many bytes: a write beyond is cut short and then fails, as on a full disk.
+LIMITED = """
+import resource, sys, pandas as pd
+from bascule.core import StoreError
+from bascule.data.store import Store
+store = Store.open(sys.argv[1])
+store.write(pd.read_pickle(sys.argv[2]), "1h")
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+try:
+    store.build_provider("1h")
+except StoreError as error:
+    print(error)
+    sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize("room", [0, 5, 30])
+def test_a_disk_that_fills_while_it_grows(tmp_path: Path, room: int) -> None:
+    frame = make(NAMES, bars=1_500, start="2024-01-02")
+    store = Store.create(tmp_path / "store")
+    early = frame.groupby("instrument").head(1_480)
+    store.write(early, HOUR)
+    opened = Provider.open(store.build_provider(HOUR).resolve())
+    seen = opened.panel(None, None, None, None).fingerprint()
+    frame.to_pickle(tmp_path / "new.pickle")
+    size = (opened.path / "arrays/close.f32").stat().st_size + room
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(store.path), str(tmp_path / "new.pickle"), str(size)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    assert "the disk is full" in done.stdout
+    assert opened.verify() > 0
+    assert opened.panel(None, None, None, None).fingerprint() == seen
+    with pytest.raises(StoreError, match="older than the candles"):
+        store.panel(HOUR)
+    assert store.build_provider(HOUR).resolve() == opened.path  # there is space again: it grows after all
+    whole = Store.create(tmp_path / "whole")
+    whole.write(frame, HOUR)
+    assert contents(opened.path) == contents(whole.build_provider(HOUR).resolve())
+
+
+WRITER = """
+import sys, pandas as pd
+from bascule.data.store import Store
+store = Store.open(sys.argv[1], patience=60)
+frame = pd.read_pickle(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+for _, part in frame.groupby("time"):
+    store.write(part, "1h")
+    store.build_provider("1h")
+"""
+
+
+def test_two_processes_append_and_grow_at_once(tmp_path: Path) -> None:
+    """Each brings its own instruments: a late candle of the other one makes a new folder now and then."""
+    frame = make(NAMES, bars=70)
+    store = Store.create(tmp_path / "store")
+    store.write(frame[frame["time"] < "2024-02-01T12:00Z"], HOUR)
+    store.build_provider(HOUR)
+    rest = frame[frame["time"] >= "2024-02-01T12:00Z"]
+    writers = []
+    for n, part in enumerate((rest[rest["instrument"] == NAMES[0]], rest[rest["instrument"] != NAMES[0]])):
+        part.to_pickle(tmp_path / f"{n}.pickle")
+        code = [sys.executable, "-c", WRITER, str(store.path), str(tmp_path / f"{n}.pickle")]
+        writers.append(subprocess.Popen(code, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate(timeout=120)
+        assert writer.returncode == 0
+    pd.testing.assert_frame_equal(store.frame(HOUR), frame)
+    assert store.verify() > 0
+    for name in ("close", "volume"):
+        expected = frame.pivot(index="time", columns="instrument", values=name).to_numpy()
+        np.testing.assert_array_equal(store.panel(HOUR)[name], expected)

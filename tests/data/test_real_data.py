@@ -71,6 +71,41 @@ def test_dead_coins_are_there_and_vanish(store: Store) -> None:
     assert luna[panel.time == np.datetime64("2022-06-05")].all()
 
 
+# first and last candle; those that stood still between two lives, for how many days at most
+LIVES = {
+    "ANC": ("2022-01-25T11", "2022-12-27T01", 0),
+    "MIR": ("2021-04-19T11", "2022-12-27T01", 1),
+    "BTT": (None, "2022-01-17T02", 1),  # became another coin
+    "NANO": (None, "2022-01-24T02", 1),  # became XNO
+    "HNT": (None, "2022-10-14T01", 1),
+    "BTG": (None, "2022-10-24T07", 1),
+    "LUNA": ("2020-12-01T00", "2024-06-30T23", 18.25),  # another coin under the name since
+    "VIDT": ("2021-09-09T08", "2024-06-30T23", 9.25),
+    "BNX": ("2021-11-04T11", "2023-12-30T20", 6.25),
+    "QUICK": ("2021-08-13T12", "2023-12-30T19", 4.25),
+    "FTT": ("2020-01-01T00", "2023-12-30T19", 311.2),
+}
+
+
+@pytest.mark.parametrize("coin", LIVES)
+def test_a_coin_lives_when_it_lived(store: Store, coin: str) -> None:
+    first, last, pause = LIVES[coin]
+    panel = store.panel(HOUR, instruments=[f"{coin}_USDT"])
+    rows = np.flatnonzero(panel.traded[:, 0])
+    if first is not None:
+        assert panel.time[rows[0]] == np.datetime64(first)
+    assert panel.listed[0] == panel.time[rows[0]]
+    assert panel.time[rows[-1]] == np.datetime64(last)
+    gaps = np.diff(panel.time[rows]).max() / np.timedelta64(1, "D")
+    assert pause - 1 < gaps <= pause + 0.05
+    members = membership(store.panel(HOUR), UniverseSettings(exclude=("BTC",)))
+    mine = members[:, store.instruments(HOUR).index(f"{coin}_USDT")]
+    old = panel.time[rows[0]] + np.timedelta64(30, "D")
+    assert not mine[panel.time < old].any()  # too young
+    assert mine.any() and not mine[rows[-1] + 1 :].any()  # and gone with its last candle
+    assert not mine[~panel.traded[:, 0]].any()
+
+
 def test_the_universe_holds_luna_while_it_was_large(store: Store) -> None:
     settings = UniverseSettings(top=20)
     panel = store.panel(HOUR)
