@@ -72,8 +72,25 @@ def test_scores_are_the_ic_of_the_part() -> None:
     for text, score in zip(TEXTS, scores, strict=True):
         values = engine.evaluate([text], part.panel)[0]
         series = ic_series(values, part.label, np.isfinite(part.label))
-        assert score.ic == pytest.approx(np.nanmean(series), abs=1e-6)
+        labelled = np.isfinite(part.label).sum(axis=1) >= part.min_breadth
+        assert score.ic == pytest.approx(np.nansum(series) / labelled.sum(), abs=1e-6)
         assert score.full
+
+
+def test_factors_that_seldom_speak_do_not_promise_what_they_cannot_hold() -> None:
+    """Correlations over the rows of each pair alone are no matrix of correlations."""
+    evaluator = Evaluator(problem().train, EvaluationSettings(screen=1.0))
+    pool = Pool(PoolSettings(least_t=0.0, size=12))
+    steps = [f"Sign(Delta($close,{n}))*Greater(0,Rank($volume,{m})-0.8)" for n in (1, 3, 5) for m in (5, 10)]
+    for text in steps:
+        score = evaluator.evaluate([parse(text)])[0]
+        row = evaluator.mutual([score.text], pool.values)[0]
+        if pool.admits(score, row):
+            pool.add(score, row, evaluator.values(score.text))
+    assert len(pool.scores) >= 3
+    assert np.linalg.eigvalsh(pool.mutual).min() > 0
+    series = pool_ic(pool.texts, pool.weights, problem().train)
+    assert np.nansum(series) / len(series) == pytest.approx(pool.ic, abs=0.03)
 
 
 def test_the_same_signal_in_other_words_is_told() -> None:

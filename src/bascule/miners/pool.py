@@ -29,7 +29,9 @@ class PoolSettings(Settings):
     size: int = Field(default=10, ge=1, le=200, description="most members")
     ridge: float = Field(default=0.01, ge=0, le=1, description="λ, against weights that lean on noise")
     least_t: float = Field(default=2.5, ge=0, le=20, description="t-statistic of a newcomer's own knowledge")
-    most_alike: float = Field(default=0.95, gt=0, le=1, description="largest |correlation| with a member, and with all together")
+    most_alike: float = Field(
+        default=0.95, gt=0, le=1, description="largest |correlation| with a member, or with all together"
+    )
 
 
 @dataclass
