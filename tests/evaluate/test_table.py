@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from bascule.core import DataError
-from bascule.evaluate import forward_return, ic_series, summarise, table, turnover
+from bascule.evaluate import Labels, decay, forward_return, ic_series, summarise, table, turnover
 from tests.markets import random_panel
 
 
@@ -62,3 +62,15 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         table(np.zeros((2, 30, 6), np.float32), ["a"], panel, [1])
     with pytest.raises(DataError, match="do not fit"):
         table(np.zeros((1, 29, 6), np.float32), ["a"], panel, [1])
+
+
+def test_labels_made_once_are_those_made_anew() -> None:
+    panel = random_panel(9, 200, 8, missing=0.05)
+    values = np.random.default_rng(9).standard_normal((2, *panel.shape)).astype(np.float32)
+    labels = Labels(panel)
+    alone = table(values, ["a", "b"], panel, [1, 4])
+    pd.testing.assert_frame_equal(alone, table(values, ["a", "b"], panel, [1, 4], labels=labels))
+    given, anew = (decay(values[0], panel, [1, 4, 8], labels=one) for one in (labels, None))
+    assert (given.cumulative, given.marginal, given.reason) == (anew.cumulative, anew.marginal, anew.reason)
+    np.testing.assert_array_equal(labels.returns(4, delay=1), forward_return(panel, 4, delay=1))
+    assert labels.section(4, rank=True) is labels.section(4, rank=True)

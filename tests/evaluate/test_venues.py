@@ -65,6 +65,9 @@ def test_a_sheet_has_its_venues() -> None:
     settings = SheetSettings(horizon=3, horizons=(1, 3, 6), reps=100)
     yardstick = Yardstick(panels["one"], settings, venues=panels)
     sheet = yardstick.measure("signal", signal, elsewhere=[signal[100:]])
+    label = forward_return(panels["one"], 3)
+    for rank, series in ((False, sheet.ic), (True, sheet.rank_ic)):
+        np.testing.assert_array_equal(series, ic_series(signal, label, panels["one"].members, rank=rank))
     start = panels["one"].time[sheet.split]
     values = {"one": signal, "two": signal[100:]}
     np.testing.assert_array_equal(sheet.parts["venue"], by_venue(values, panels, 3, start=start))

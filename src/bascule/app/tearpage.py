@@ -150,10 +150,7 @@ def _sections(factor: Factor, sheet: Sheet, found: Measurement) -> list[Section]
                 Figure("Against the targets", tearfigures.verdicts(sheet.verdicts)),
                 Figure("Cumulative IC", tearfigures.cumulative(index, sheet)),
                 Figure("Rank IC × 100 by month (bold: out of sample)", tearfigures.months(index, sheet)),
-                Figure(
-                    f"Decay: {lasts}",
-                    tearfigures.decay(sheet.decay, unit),
-                ),
+                Figure(f"Decay: {lasts}", tearfigures.decay(sheet.decay, unit)),
             ],
             [_split_table(sheet)],
             code=factor.text,

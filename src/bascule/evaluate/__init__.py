@@ -1,6 +1,6 @@
 """Floor 3: how good a factor is, and whether it is honest.
 
-1. `labels.py`: the forward return, and the shuffled control.
+1. `labels.py`: the forward return, kept ready for many factors, and the shuffled control.
 2. `rows.py`: exact average ranks and correlations, row by row.
 3. `ic.py`: IC series and their Newey-West significance; `table.py`: all factors × horizons.
 4. `decay.py`, `quantiles.py`, `capacity.py`: how long it lasts; what its quantiles earn before and after
@@ -9,7 +9,7 @@
 6. `significance.py`, `sharpe.py`, `bootstrap.py`, `overfit.py`: what is left when all tries are counted.
 7. `splits.py`: purged, embargoed and combinatorial splits; `ledger.py`: the trials that touched a window.
 8. `relations.py`: factors beside each other and in a pool; `verdict.py`: all of it against targets.
-9. `sheet.py`: everything about one factor, in and out of sample, for tear sheets.
+9. `sheet.py`: the yardstick of a panel, and everything about one factor, in and out of sample.
 
 All take arrays ``[T, N]`` (or ``[F, T, N]``) and count only members of the universe.
 """
@@ -37,7 +37,7 @@ from bascule.evaluate.sharpe import (
     expected_best_sharpe,
     probabilistic_sharpe,
 )
-from bascule.evaluate.sheet import Sheet, SheetSettings, Yardstick, measure_factor, split_row
+from bascule.evaluate.sheet import Sheet, SheetSettings, Yardstick, split_row
 from bascule.evaluate.significance import (
     Discoveries,
     benjamini_hochberg,
@@ -99,7 +99,6 @@ __all__ = [
     "judge_pool",
     "liquidity_tiers",
     "mean_interval",
-    "measure_factor",
     "newey_west_lags",
     "newey_west_t",
     "overall",

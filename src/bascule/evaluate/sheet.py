@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from bascule.core import ConfigError, Moment, Panel, Progress, Settings, Timeframe, moment, silent
+from bascule.core import ConfigError, Moment, Panel, Settings, Timeframe, moment
 from bascule.core.panel import FloatArray
 from bascule.evaluate.bootstrap import Interval, mean_interval
 from bascule.evaluate.capacity import capacity
 from bascule.evaluate.decay import Decay, decay
-from bascule.evaluate.ic import Part, ic_series, summarise
-from bascule.evaluate.labels import Labels, forward_return
+from bascule.evaluate.ic import Part, summarise
+from bascule.evaluate.labels import Labels
 from bascule.evaluate.quantiles import QuantileReturns, quantile_returns
-from bascule.evaluate.rows import Float64Array
+from bascule.evaluate.rows import CrossSection, Float64Array
 from bascule.evaluate.sharpe import SharpeStatistics, deflated_sharpe
 from bascule.evaluate.significance import deflated_threshold
 from bascule.evaluate.slices import by_rows, by_tier, hours, liquidity_tiers, regimes, years
@@ -193,7 +193,7 @@ class Yardstick:
         self.split = split_row(panel, self.settings)
         self.later = panel.rows(self.split, None)
         self._labels = Labels(self.later)
-        self._label = forward_return(panel, self.settings.horizon)
+        self._whole = Labels(panel)
         outside = np.arange(panel.shape[0]) >= self.split
         # regimes and tiers look back, so they are made on all rows and cut afterwards
         self._rows = {"regime": {name: rows & outside for name, rows in regimes(panel).items()}}
@@ -209,7 +209,6 @@ class Yardstick:
         *,
         trials: int = 1,
         elsewhere: Sequence[FloatArray] = (),
-        progress: Progress = silent,
     ) -> Sheet:
         """Measure one factor ``[T, N]``.
 
@@ -218,11 +217,13 @@ class Yardstick:
             factor: its values on the panel.
             trials: how many different factors were tried on the out-of-sample rows, this one included.
             elsewhere: its values on the panels of the other venues, in their order.
-            progress: told after each step.
         """
         panel, settings, split, horizon = self.panel, self.settings, self.split, self.settings.horizon
         members, values, later = panel.members, factor[split:], self.later
-        ic, rank_ic = (ic_series(factor, self._label, members, rank=rank) for rank in (False, True))
+        ic, rank_ic = (
+            CrossSection.of(factor, members, rank=rank).correlate(self._whole.section(horizon, rank=rank))
+            for rank in (False, True)
+        )
         known = np.isfinite(factor) & members
         inside, outside = (
             Part(
@@ -232,7 +233,6 @@ class Yardstick:
             )
             for rows in (slice(0, split - horizon - 1), slice(split, None))
         )
-        progress(1, 4, name)
         lasting = decay(
             values,
             later,
@@ -242,7 +242,6 @@ class Yardstick:
             seed=settings.seed,
             labels=self._labels,
         )
-        progress(2, 4, name)
         buckets = quantile_returns(
             values,
             self._labels.returns(horizon),
@@ -251,8 +250,7 @@ class Yardstick:
             quantiles=settings.quantiles,
             cost=settings.cost,
         )
-        progress(3, 4, name)
-        found = Sheet(
+        return Sheet(
             name=name,
             timeframe=panel.timeframe,
             horizon=horizon,
@@ -276,8 +274,6 @@ class Yardstick:
             deflated_sharpe=_deflated(buckets, horizon, _sign(inside), trials),
             verdicts=judge(_measured(inside, outside, lasting, panel.timeframe), settings.targets),
         )
-        progress(4, 4, name)
-        return found
 
     def _parts(
         self, factor: FloatArray, series: Float64Array, elsewhere: Sequence[FloatArray]
@@ -290,13 +286,6 @@ class Yardstick:
             values = dict(zip(self.venues, (factor, *elsewhere), strict=True))
             found["venue"] = by_venue(values, self.venues, horizon, start=self.panel.time[split])
         return found
-
-
-def measure_factor(
-    name: str, factor: FloatArray, panel: Panel, settings: SheetSettings | None = None, *, trials: int = 1
-) -> Sheet:
-    """`Yardstick.measure` of one factor ``[T, N]`` of a panel."""
-    return Yardstick(panel, settings).measure(name, factor, trials=trials)
 
 
 def _sign(inside: Part) -> int:
