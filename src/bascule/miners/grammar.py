@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,23 +112,30 @@ class Derivation:
         grammar = self.grammar
         if self.done:
             return np.zeros(len(grammar.actions), np.bool_)
-        left = grammar.settings.length - self.used - 1
+        left, depth = grammar.settings.length - self.used - 1, len(self.stack)
         made = grammar.outcomes(self.stack[-2:])
-        rest = len(self.stack) - grammar.arities
         # equal neighbours among the operands that stay
-        pairs = zip(self.stack[:-1], self.stack[1:], strict=True) if self.stack else ()
-        twins = np.cumsum([0, 0, *(one == other for (one, _), (other, _) in pairs)])
-        cost = np.maximum(rest, 0) + twins[np.clip(rest, 0, len(self.stack))]
-        cost += (rest == 0) & (made == _UNIT)
-        legal: NDArray[np.bool_] = (made != _ILLEGAL) & (rest >= 0) & (cost <= left)
-        for number in np.flatnonzero(legal & (cost == left) & (rest > 0)):  # no room for one more twin
-            legal[number] = self._made(int(number)) != self.stack[int(rest[number]) - 1][0]
+        twins = [0, 0]
+        for (one, _), (other, _) in pairwise(self.stack):
+            twins.append(twins[-1] + (one == other))
+        # by arity: tokens needed for the operands that stay, or more than there are
+        needed = [depth - n + twins[depth - n] if n <= depth else left + 1 for n in range(3)]
+        cost = np.array(needed)[grammar.arities]
+        cost += (made == _UNIT) & (grammar.arities == depth)
+        legal: NDArray[np.bool_] = (made != _ILLEGAL) & (cost <= left)
+        for number in np.flatnonzero(legal & (cost == left) & (grammar.arities < depth)):
+            legal[number] = not self._twin(int(number))  # no room for one more
         legal[grammar.end] = len(self.stack) == 1 and self.stack[0][1] == RATIO and self.used > 1
         return legal
 
-    def _made(self, number: int) -> Node:
-        action = self.grammar.actions[number]
-        return action.node([one for one, _ in self.stack[len(self.stack) - action.arity :]])
+    def _twin(self, number: int) -> bool:
+        """Whether an action makes what lies below it on the stack."""
+        action, keep = self.grammar.actions[number], len(self.stack)
+        keep -= action.arity
+        below = self.stack[keep - 1][0]
+        if type(below) is not (action.operator or Field):
+            return False
+        return action.node([one for one, _ in self.stack[keep:]]) == below
 
     def step(self, number: int) -> Derivation:
         """After one more action, which must be legal."""
@@ -229,12 +237,13 @@ class Grammar:
     def odds(self, state: Derivation, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Chances of the next action in a random text ``[actions]``, given what is legal.
 
-        As in `draw`, but without its memory: the end, where legal, comes with one over the tokens left.
+        As in `draw`, but without its memory: the end, where legal, comes with two over the tokens left, which
+        gives texts of the same mean length.
         """
         p = self._weighted(state, mask, self.chances)
         others = p.sum() - p[self.end]
         if p[self.end] and others:
-            p[self.end] = others / max(self.settings.length - state.used, 1)
+            p[self.end] = 2.0 * others / max(self.settings.length - state.used, 1)
         odds: NDArray[np.float64] = p / p.sum()
         return odds
 
