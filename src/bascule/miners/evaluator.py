@@ -160,16 +160,15 @@ class Evaluator:
         """IC of each text in the rows of a part that have a label."""
         if not nodes:
             return []
-        label = part.label[None]
+        plan = engine.compile(list(nodes.values()))
+        # rows before the part are history, no more of it than the look-back
+        start = max(0, part.first - (part.first if plan.lookback is None else plan.lookback))
         found = engine.ic(
-            list(nodes.values()),
-            part.panel,
-            label,
-            min_breadth=part.min_breadth,
+            plan, part.panel.rows(start, None), part.label[None, start:], min_breadth=part.min_breadth,
             threads=self.settings.threads,
-        )
-        assert found.plain is not None
-        return [(text, found.plain[i, 0, part.first :]) for i, text in enumerate(nodes)]
+        ).plain  # fmt: skip
+        assert found is not None
+        return [(text, found[i, 0, part.first - start :]) for i, text in enumerate(nodes)]
 
     def _score(self, text: str, series: Float64Array, *, full: bool) -> Score:
         known = np.isfinite(series)

@@ -31,7 +31,7 @@ from bascule.core import Moment, Progress, Settings, StoreError, files, silent
 from bascule.evaluate import Ledger, Trial
 from bascule.expr import Node
 from bascule.miners.combination import pool_ic
-from bascule.miners.evaluator import EvaluationSettings, Evaluator, Score
+from bascule.miners.evaluator import EvaluationSettings, Evaluator, FloatArray, Score
 from bascule.miners.grammar import Grammar
 from bascule.miners.pool import Pool, PoolSettings
 from bascule.miners.problem import Problem
@@ -237,18 +237,25 @@ class Miner:
 
     def _judged(self, pairs: Sequence[tuple[Node, Score | None]], before: set[str]) -> list[Outcome]:
         """Gains against the pool as it stands at each candidate's turn, best first."""
-        usable = {s.text: s for _, s in pairs if s is not None and s.usable and s.text not in self.pool.texts}
+        usable = {
+            s.text: s
+            for _, s in pairs
+            # what is noise by itself is not worth correlating with every member
+            if s is not None and s.usable and abs(s.t) >= self.settings.pool.least_t / 2
+            if s.text not in self.pool.texts
+        }
         first = {s.text: node for node, s in reversed(pairs) if s is not None}
-        mutual = self._mutual(list(usable))
+        near = self._mutual(list(usable), self.pool.texts, self.pool.values)
         told: dict[str, Outcome] = {}
         for text in sorted(usable, key=lambda one: (-abs(usable[one].ic), one)):
-            score, row = usable[text], mutual[text]
+            score, row = usable[text], np.array([near[text, member] for member in self.pool.texts])
             gain, _ = self.pool.gain(score, row)
             admitted = self.pool.admits(score, row)
             if admitted:
                 values = self.evaluator.values(text)
                 admitted = self.pool.add(score, row, values)
-                mutual = self._mutual([one for one in usable if one not in told and one != text])
+                rest = [one for one in usable if one not in told and one != text]
+                near.update(self._mutual(rest, [text], [values]))
             alike = float(np.abs(row).max()) if len(row) else 0.0
             told[text] = Outcome(score=score, node=first[text], gain=gain, alike=alike, admitted=admitted)
         found, seen = [], set(before)
@@ -261,9 +268,14 @@ class Miner:
             seen.add(its.text)
         return found
 
-    def _mutual(self, texts: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-        rows = self.evaluator.mutual(texts, self.pool.values)
-        return dict(zip(texts, rows, strict=True))
+    def _mutual(
+        self, texts: Sequence[str], members: Sequence[str], values: Sequence[FloatArray]
+    ) -> dict[tuple[str, str], float]:
+        """Mean correlation of each text with each member."""
+        rows = self.evaluator.mutual(texts, values)
+        return {
+            (one, other): float(rows[i, j]) for i, one in enumerate(texts) for j, other in enumerate(members)
+        }
 
     def _count(self, texts: set[str], now: Moment | None) -> None:
         if self._ledger is None or not texts:
