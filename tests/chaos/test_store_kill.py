@@ -42,7 +42,7 @@ while True:
 
 # Forks a writer for every rename that a write makes, which dies before it (even k) or after it (odd k).
 DYING = """
-import os, pathlib, shutil, signal, sys, pandas as pd
+import os, pathlib, shutil, signal, sys, threading, pandas as pd
 from bascule.data.store import Store
 master, frame = pathlib.Path(sys.argv[1]), pd.read_pickle(sys.argv[2])
 k = 0
@@ -51,16 +51,17 @@ while True:
     shutil.copytree(master, copy, symlinks=True)
     child = os.fork()
     if child == 0:
-        count = 0
+        count, one_at_a_time = 0, threading.Lock()
         def dying(original):
             def call(*args, **kwargs):
                 global count
-                if count == k // 2 and k % 2 == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                result = original(*args, **kwargs)
-                if count == k // 2:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                count += 1
+                with one_at_a_time:  # months are written by threads
+                    mine, count = count, count + 1
+                    if mine == k // 2 and k % 2 == 0:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    result = original(*args, **kwargs)
+                    if mine == k // 2:
+                        os.kill(os.getpid(), signal.SIGKILL)
                 return result
             return call
         pathlib.Path.replace = dying(pathlib.Path.replace)

@@ -189,7 +189,7 @@ def test_a_damaged_provider_is_made_again(tmp_path: Path, damage: str) -> None:
 
 # Forks a writer for every step of an append and its growth, which dies before that step.
 DYING = """
-import os, pathlib, shutil, signal, sys, pandas as pd
+import os, pathlib, shutil, signal, sys, threading, pandas as pd
 from bascule.data.store import Store
 master, frame = pathlib.Path(sys.argv[1]), pd.read_pickle(sys.argv[2])
 k = 0
@@ -198,13 +198,14 @@ while True:
     shutil.copytree(master, copy, symlinks=True)
     child = os.fork()
     if child == 0:
-        count = 0
+        count, one_at_a_time = 0, threading.Lock()
         def dying(original):
             def call(*args, **kwargs):
                 global count
-                if count == k:
+                with one_at_a_time:  # fields are written by threads
+                    mine, count = count, count + 1
+                if mine == k:
                     os.kill(os.getpid(), signal.SIGKILL)
-                count += 1
                 return original(*args, **kwargs)
             return call
         pathlib.Path.replace = dying(pathlib.Path.replace)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Conflicts = Literal["error", "replace"]
+_READERS = 4
 FEW = 48
 """Appended files of a month beside its first one, from which on it is written as a whole."""
 
@@ -125,7 +127,10 @@ def updated(
 
 def read_all(parts: Sequence[Partition], store: Path) -> Rows:
     """Rows of files that begin where those before them end, sorted by instrument and time."""
-    return concat([read(part, store) for part in parts]).ordered()
+    if len(parts) == 1:
+        return read(parts[0], store).ordered()
+    with ThreadPoolExecutor(_READERS) as pool:  # checksums and unpacking release the interpreter
+        return concat(list(pool.map(lambda part: read(part, store), parts))).ordered()
 
 
 def write(rows: Rows, store: Path, folder: str, month: str) -> Partition:

@@ -25,6 +25,7 @@ link (`building.py`). `Store.panel` joins slow data point-in-time (`pointintime.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -35,7 +36,7 @@ from bascule.core.timeframe import Moment
 from bascule.data import building, memberships, partitions, slow
 from bascule.data.derived import derive
 from bascule.data.lock import writer_lock
-from bascule.data.manifest import Manifest, Section
+from bascule.data.manifest import Manifest, Parts, Section
 from bascule.data.partitions import Conflicts
 from bascule.data.prepare import Vwap
 from bascule.data.reading import Reader, parsed
@@ -64,6 +65,9 @@ class Written:
     replaced: int
     months: tuple[str, ...]
     repaired: dict[str, int]
+
+
+_WRITERS = 4  # months that are written at the same time
 
 
 class Store(Reader):
@@ -149,13 +153,20 @@ class Store(Reader):
             newest = {name: nanoseconds(span[1]) for name, span in section.spans.items()}
             split = list(partitions.by_month(rows))
             replaced = 0
-            for step, (month, new) in enumerate(split):
-                progress(step, len(split), f"store {timeframe}: {month}")
-                parts, changed = partitions.updated(
-                    months.get(month, ()), new, newest, conflicts, self.path, f"candles/{timeframe}", month
-                )
-                months[month] = parts
-                replaced += changed
+            folder = f"candles/{timeframe}"
+
+            def put(item: tuple[str, Rows]) -> tuple[Parts, int]:
+                month, new = item
+                held = section.months.get(month, ())
+                return partitions.updated(held, new, newest, conflicts, self.path, folder, month)
+
+            # several at a time: packing and waiting for the disk release the interpreter
+            with ThreadPoolExecutor(_WRITERS) as pool:
+                for step, (parts, changed) in enumerate(pool.map(put, split)):
+                    month = split[step][0]
+                    progress(step, len(split), f"store {timeframe}: {month}")
+                    months[month] = parts
+                    replaced += changed
             after = extended(section, rows, months, repaired)
             written = Written(
                 after.rows - section.rows,
