@@ -217,7 +217,11 @@ def explain(
     )
     for name, row in lasting.features.head(top).iterrows():
         table.add_row(
-            str(name), f"{row['mean']:.3f}", f"{row['std']:.3f}", f"{row['top']:.0%}", f"{shap[str(name)]:.3f}"
+            str(name),
+            f"{row['mean']:.3f}",
+            f"{row['std']:.3f}",
+            f"{row['top']:.0%}",
+            f"{shap[str(name)]:.3f}",
         )
     console.print(table)
     console.print(

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from bascule.core import ConfigError
 from bascule.core.panel import FloatArray
 from bascule.evaluate import ic_series, row_ranks
-from bascule.models.predictor import Predictor
 from bascule.evaluate.rows import IntArray
+from bascule.models.predictor import Predictor
 
 if TYPE_CHECKING:
     import pandas as pd
