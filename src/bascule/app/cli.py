@@ -20,6 +20,7 @@ from bascule.app.datacli import data_app
 from bascule.app.factorcli import factor_app
 from bascule.app.minecli import mine_app
 from bascule.app.modelcli import model_app
+from bascule.app.riskcli import risk_app
 from bascule.core import BasculeError, ConfigError
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(factor_app, name="factor")
 app.add_typer(mine_app, name="mine")
 app.add_typer(model_app, name="model")
+app.add_typer(risk_app, name="risk")
 app.add_typer(bundle_app, name="bundle")
 
 console = Console()

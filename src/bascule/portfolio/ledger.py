@@ -259,7 +259,8 @@ def _join(
         np.where(alive, costs, 0.0),
         np.where(alive, turnover, 0.0),
         _exposure(starts, steps, gross, whole) * alive,
-        *(_share(part, whole, starts) * alive for part in (funding, interest)),
+        _share(funding, whole, starts) * alive,
+        _share(interest, whole, starts) * alive,
         liquidated & alive,
     )
 
