@@ -117,3 +117,21 @@ def test_texts_are_canonical_and_in_order() -> None:
 
 def test_a_single_expression_needs_no_list() -> None:
     assert engine.compile("Mean($close,5)") == engine.compile([parse("Mean($close,5)")])
+
+
+def test_the_graph_joins_operands_with_what_is_made_of_them() -> None:
+    plan = engine.compile(["Mean($close,5)/$close", "Mean($close,5)", "Sum($volume,0)"])
+    graph = plan.graph()
+    shown = {(str(a), str(b)) for a, b in graph.edges}
+    assert ("$close", "Mean($close,5)") in shown
+    assert ("Mean($close,5)", "Mean($close,5)/$close") in shown
+    assert ("$volume", "Sum($volume,0)") in shown
+    assert {str(node) for node in graph.outputs} == {
+        "Mean($close,5)/$close",
+        "Mean($close,5)",
+        "Sum($volume,0)",
+    }
+    text = graph.dot()
+    assert text.startswith("digraph plan {")
+    assert text.count(" -> ") == len(graph.edges)
+    assert text.count("peripheries=2") == 3

@@ -20,13 +20,14 @@ from bascule.engine.correlate import Correlations, ic
 from bascule.engine.execute import Executor, evaluate
 from bascule.engine.native import evaluate_lanes
 from bascule.engine.native_run import buffer
-from bascule.engine.plan import Dialect, Plan, Span, Stage, Step, compile
+from bascule.engine.plan import Dialect, Graph, Plan, Span, Stage, Step, compile
 from bascule.engine.stream import Reader, pieces, write_npy
 
 __all__ = [
     "Correlations",
     "Dialect",
     "Executor",
+    "Graph",
     "Plan",
     "Reader",
     "Span",

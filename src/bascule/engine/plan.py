@@ -78,6 +78,36 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Graph:
+    """What a plan computes from what.
+
+    Attributes:
+        families: kernel of each node.
+        edges: operand and what is made of it.
+        outputs: what was asked for.
+    """
+
+    families: Mapping[Node, str]
+    edges: tuple[tuple[Node, Node], ...]
+    outputs: frozenset[Node]
+
+    def dot(self) -> str:
+        """The graph in the language of Graphviz."""
+        number = {node: f"n{index}" for index, node in enumerate(self.families)}
+        lines = [
+            "digraph plan {",
+            "  rankdir=LR;",
+            '  node [shape=box, style=rounded, fontname="monospace"];',
+        ]
+        for node, family in self.families.items():
+            text = str(node).replace("\\", "\\\\").replace('"', '\\"')
+            border = ", peripheries=2" if node in self.outputs else ""
+            lines.append(f'  {number[node]} [label="{text}\\n{family}"{border}];')
+        lines += [f"  {number[operand]} -> {number[made]};" for operand, made in self.edges]
+        return "\n".join([*lines, "}"])
+
+
+@dataclass(frozen=True)
 class Plan:
     """How a set of expressions is evaluated.
 
@@ -115,6 +145,22 @@ class Plan:
                 lines.append(f"  {step.family:<10} rows {rows:<10} {'; '.join(map(str, step.nodes))}")
             lines.extend(f"  over all history: {node}" for node in stage.expands)
         return "\n".join(lines)
+
+    def graph(self) -> Graph:
+        """The plan as a graph: what is computed from what."""
+        members: dict[Node, str] = {}
+        for stage in self.stages:
+            for step in stage.steps:
+                members.update(dict.fromkeys(step.nodes, step.family))
+            members.update(dict.fromkeys(stage.expands, "all history"))
+        edges = [
+            (child, node)
+            for node, kind in members.items()
+            if kind != "load" or node.kind is not Kind.LEAF
+            for child in dict.fromkeys(node.children)
+            if not isinstance(child, Constant)
+        ]
+        return Graph(members, tuple(edges), frozenset(self.nodes))
 
 
 def compile(expressions: str | Node | Sequence[str | Node], *, dialect: Dialect = "bascule") -> Plan:
