@@ -99,10 +99,10 @@ class Graph:
             "  rankdir=LR;",
             '  node [shape=box, style=rounded, fontname="monospace"];',
         ]
-        for node, family in self.families.items():
+        for node, kind in self.families.items():
             text = str(node).replace("\\", "\\\\").replace('"', '\\"')
             border = ", peripheries=2" if node in self.outputs else ""
-            lines.append(f'  {number[node]} [label="{text}\\n{family}"{border}];')
+            lines.append(f'  {number[node]} [label="{text}\\n{kind}"{border}];')
         lines += [f"  {number[operand]} -> {number[made]};" for operand, made in self.edges]
         return "\n".join([*lines, "}"])
 
