@@ -115,9 +115,10 @@ def test_what_is_no_growth_makes_a_new_folder(tmp_path: Path, change: str) -> No
     np.testing.assert_array_equal(store.panel(HOUR)["volume"], volume)
 
 
-def test_readers_of_the_shorter_provider_go_on(tmp_path: Path) -> None:
-    frame = make(NAMES, bars=80)
-    early = frame[frame["time"] < "2024-02-01"]
+@pytest.mark.parametrize("bars", [80, 90_000], ids=["copied", "mapped"])
+def test_readers_of_the_shorter_provider_go_on(tmp_path: Path, bars: int) -> None:
+    frame = make(NAMES, bars=bars, start="2014-01-30")
+    early = frame.groupby("instrument").head(bars - 20)
     store = Store.create(tmp_path / "store")
     store.write(early, HOUR)
     opened = Provider.open(store.build_provider(HOUR).resolve())
@@ -132,7 +133,7 @@ def test_readers_of_the_shorter_provider_go_on(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mapped[name], values)
         np.testing.assert_array_equal(again[name], values)
         np.testing.assert_array_equal(few[name], values[:, [1]])
-    assert store.panel(HOUR).shape == (80, 3)
+    assert store.panel(HOUR).shape == (bars, 3)
 
 
 def test_a_panel_is_the_readers_own(tmp_path: Path) -> None:

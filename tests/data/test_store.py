@@ -239,17 +239,25 @@ def test_panel_refusals(store: Store) -> None:
         store.panel(HOUR)
 
 
-def test_the_provider_before_is_kept_and_older_ones_go(store: Store) -> None:
+@pytest.mark.parametrize("bars", [50, 90_000], ids=["copied", "mapped"])
+def test_the_provider_before_is_kept_and_older_ones_go(store: Store, bars: int) -> None:
     folders = []
+    panels = []
     for volume in (1, 2, 3):
-        frame = make(NAMES, bars=50).assign(volume=np.float32(volume))
+        frame = make(NAMES, bars=bars, start="2010-01-01").assign(volume=np.float32(volume))
         store.write(frame, HOUR, conflicts="replace")
         folders.append(store.build_provider(HOUR))
+        panels.append(store.panel(HOUR))
         assert store.build_provider(HOUR) == folders[-1]  # nothing to do
         assert store.provider(HOUR) == folders[-1].resolve()
     assert not folders[0].exists()
     assert folders[1].exists()
     assert folders[2].exists()
+    # panels outlive their folder, be they copies or mappings
+    for volume, panel in enumerate(panels, start=1):
+        assert (panel["volume"] == volume).all()
+        panel["volume"][-1, -1] = 7
+    assert (store.panel(HOUR)["volume"] == 3).all()
 
 
 def test_one_writer_at_a_time(store: Store) -> None:

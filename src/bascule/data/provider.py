@@ -40,6 +40,7 @@ NAME = "bascule.json"
 CURRENT = "current"
 SCHEMA = 2
 _THREADS = 4
+_SMALL = 1 << 20  # bytes
 _BLOCK = 16  # instruments: their values in a row of the panel fill a cache line
 _FEW = 8  # an eighth of the instruments is read from their bins, more from the arrays
 REBUILD = "build the provider again"
@@ -202,19 +203,26 @@ class Provider:
     def mapped(self, name: str, low: int, high: int) -> FloatArray:
         """One field of all instruments on the rows ``low:high`` ``[T, N]``: a private mapping of the file.
 
-        Who writes to it changes a copy of the pages, never the file.
+        Who writes to it changes a copy of the pages, never the file. A few rows are copied at once: every
+        mapping keeps a file open.
 
         Raises:
             StoreError: the file is missing or too short.
         """
         path, width = self.array(name), 4 * len(self.members)
+        pages: mmap.mmap | bytearray
         skip = low * width // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
         try:
             with open(path, "rb", buffering=0) as stream:  # noqa: PTH123
                 # the whole file is looked at, so that a damaged one is told whatever the range
                 if os.fstat(stream.fileno()).st_size < width * self.rows:
                     raise StoreError("the array is too short", where=str(path), remedy=REBUILD)
-                pages = mmap.mmap(stream.fileno(), high * width - skip, access=mmap.ACCESS_COPY, offset=skip)
+                if (high - low) * width <= _SMALL:
+                    stream.seek(low * width)
+                    pages, skip = bytearray(stream.read((high - low) * width)), low * width
+                else:
+                    length = high * width - skip
+                    pages = mmap.mmap(stream.fileno(), length, access=mmap.ACCESS_COPY, offset=skip)
         except OSError as error:
             raise StoreError(f"cannot be read ({error})", where=str(path), remedy=REBUILD) from error
         found = np.frombuffer(pages, "<f4", offset=low * width - skip).reshape(high - low, len(self.members))
