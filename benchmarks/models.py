@@ -101,7 +101,7 @@ def load_libraries() -> None:
 
     with contextlib.redirect_stdout(io.StringIO()):
         import lightgbm  # noqa: F401
-        import qlib.contrib.model.gbdt  # noqa: F401
+        import qlib.contrib.model.gbdt
         import qlib.workflow  # noqa: F401
 
 

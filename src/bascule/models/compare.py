@@ -202,11 +202,11 @@ def compare(
     return board
 
 
-def _shifted(progress: Progress, before: int, total: int, name: str) -> Progress:
+def _shifted(progress: Progress, before: int, whole: int, name: str) -> Progress:
     """Progress of one contestant as part of all."""
 
-    def told(done: int, _: int, note: str = "") -> None:
-        progress(before + done, total, f"{name} {note}".rstrip())
+    def told(done: int, total: int, note: str = "") -> None:
+        progress(before + done, whole, f"{name} {note}".rstrip())
 
     return told
 
