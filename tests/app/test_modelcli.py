@@ -123,3 +123,15 @@ def test_the_zoo_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     shown = _call("zoo")
     assert "Transformer" in shown
     assert "not offered" in shown
+
+
+def test_a_sequence_model_gets_its_factors_at_several_times(config: Path) -> None:
+    from bascule.app.config import load
+
+    sequence = load(config, ["model={kind: GRU, steps: 3}"]).recipe()
+    assert sequence.names[:4] == ("MOM_lag2", "MOM_lag1", "MOM", "REV_lag2")
+    assert sequence.factors[0].text == "Ref($close / Ref($close, 6), 2)"
+    flat = load(config, ["model={kind: GRU, steps: 3, unroll: false}"]).recipe()
+    assert flat.names == ("MOM", "REV", "VOL")
+    with pytest.raises(ConfigError, match="unknown kind of model"):
+        load(config, ["model={class: Net, module_path: my.module}"])
