@@ -192,7 +192,7 @@ class Grammar:
             made = RULES[action.operator](kinds)
         if made is None or max(abs(made.price), abs(made.volume)) > self.settings.power:
             return None
-        return None if _pointless(action.operator, nodes) else made
+        return None if pointless(action.operator, nodes) else made
 
     def outcomes(self, tops: Sequence[tuple[Node, Dimension]]) -> NDArray[np.int8]:
         """For each action: illegal over these operands, makes a ratio, makes something with a unit."""
@@ -293,8 +293,8 @@ def _actions(settings: GrammarSettings) -> list[Action]:
     return [*found, Action(END, None, 0)]
 
 
-def _pointless(operator: type[Operator], nodes: tuple[Node, ...]) -> bool:
-    """What gives nothing new: a sign of a sign, an absolute value of what is never negative."""
+def pointless(operator: type[Operator], nodes: tuple[Node, ...]) -> bool:
+    """Whether it gives nothing new: a sign of a sign, an absolute value of what is never negative."""
     never_negative = (cell.Abs, rolling.Std, rolling.Mad, rolling.Rank, rolling.TSMinMaxScale, rolling.IdxMax,
                       rolling.IdxMin, trend.Rsquare, cross.CSRank)  # fmt: skip
     if operator in (cell.Abs, cell.Sign):

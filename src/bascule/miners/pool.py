@@ -5,9 +5,10 @@ combination of least squared error has weights w = (C + λ·1)⁻¹ c and its IC
 (AlphaGen, arXiv 2306.12964, sec. 3.2, whose gradient steps on 1 − 2 wᵀc + wᵀCw have this optimum).
 
 A candidate with IC a and correlations b to the pool adds, by the inverse of a bordered matrix,
-(a − bᵀw)² / (1 + λ − bᵀ(C + λ·1)⁻¹b) to cᵀw. That gain is the searchers' reward. Its numerator over the
-standard error of a is the t-statistic of what the candidate knows beyond the pool; below `least_t` it is
-taken for noise.
+(a − bᵀw)² / (1 + λ − bᵀ(C + λ·1)⁻¹b) to cᵀw. That gain is the searchers' reward. Whoever is too much like a
+member can only take its place: what counts is what it is better by, so that small refinements still pay. The
+gain's numerator over the standard error of a is the t-statistic of what the candidate knows beyond the pool;
+below `least_t` it is taken for noise.
 """
 
 from __future__ import annotations
@@ -75,34 +76,47 @@ class Pool:
     def gain(self, score: Score, mutual: Float64Array) -> tuple[float, float]:
         """What a candidate adds to `worth`, and the t-statistic of what it knows beyond the pool.
 
+        A candidate that is too much like a member would take its place: it adds what it is better by.
+
         Args:
             score: of the candidate.
             mutual: its correlations with the members ``[M]``.
         """
         if not score.usable:
             return 0.0, 0.0
-        ridge = self.settings.ridge
-        new, rest = score.ic, 1.0 + ridge
-        if len(self.ics):
-            inverse_b = np.linalg.solve(self._matrix(), mutual)
-            new -= float(mutual @ self.weights)
+        stay = np.arange(len(self.ics)) != self._alike(mutual)
+        matrix, ics, mutual = self._matrix()[np.ix_(stay, stay)], self.ics[stay], mutual[stay]
+        new, rest, worth = score.ic, 1.0 + self.settings.ridge, 0.0
+        if len(ics):
+            weights, inverse_b = np.linalg.solve(matrix, np.stack([ics, mutual], axis=1)).T
+            worth = float(ics @ weights)
+            new -= float(mutual @ weights)
             rest -= float(mutual @ inverse_b)
         if rest <= 1.0 - self.settings.most_alike**2:  # within the span of the pool
             return 0.0, 0.0
+        gain = worth + new * new / rest - self.worth
         # the standard error of the candidate's own IC stands for that of the difference
-        return new * new / rest, abs(score.t * new / score.ic) if score.ic else 0.0
+        return max(0.0, gain), abs(score.t * new / score.ic) if score.ic else 0.0
+
+    def _alike(self, mutual: Float64Array) -> int:
+        """The member that a candidate may only replace; -1 = none."""
+        closest = int(np.argmax(np.abs(mutual))) if len(mutual) else -1
+        return closest if closest >= 0 and abs(mutual[closest]) > self.settings.most_alike else -1
 
     def admits(self, score: Score, mutual: Float64Array) -> bool:
         """Whether a candidate would be let in."""
-        alike = len(mutual) and float(np.abs(mutual).max()) > self.settings.most_alike
-        return score.usable and not alike and self.gain(score, mutual)[1] >= self.settings.least_t
+        gain, t = self.gain(score, mutual)
+        return gain > 0 and t >= self.settings.least_t
 
     def add(self, score: Score, mutual: Float64Array, values: FloatArray) -> bool:
-        """Let a candidate in; the member with the least effect leaves a full pool.
+        """Let a candidate in, for a member too much like it, or for the least useful one of a full pool.
 
         Returns:
             Whether it stayed.
         """
+        if (alike := self._alike(mutual)) >= 0:
+            self._remove(alike)
+            mutual = np.delete(mutual, alike)
         self.scores.append(score)
         self.values.append(values)
         self.ics = np.append(self.ics, score.ic)
