@@ -193,6 +193,7 @@ def heat(
     """A heat map between ``-limit`` and ``limit``; a scale stands beside it where cells have no text."""
     import plotly.graph_objects as go
 
+    gap = 2 if len(x) <= 60 else 0
     return go.Heatmap(
         z=values,
         x=list(x),
@@ -205,8 +206,8 @@ def heat(
         textfont={"size": 11},
         showscale=text is None,
         hovertemplate="%{y} %{x}: " + ("%{text}" if text else "%{z:.3f}") + "<extra></extra>",
-        xgap=2,
-        ygap=2,
+        xgap=gap,
+        ygap=gap,
     )
 
 

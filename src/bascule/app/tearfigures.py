@@ -111,15 +111,6 @@ def pooled(pool: Pool, verdict: Verdict) -> Any:
         )
     line = {"color": COLOURS[verdict.colour], "dash": "dash", "width": 2}
     figure.add_shape(type="line", x0=-0.5, x1=0.5, y0=verdict.target, y1=verdict.target, line=line)
-    figure.add_annotation(
-        x=-0.5,
-        y=verdict.target,
-        text=f"target {verdict.target:g}: {WORDS[verdict.colour]}",
-        font={"color": COLOURS[verdict.colour], "size": 12},
-        showarrow=False,
-        xanchor="left",
-        yanchor="bottom",
-    )
     figure.update_yaxes(title="mean", tickformat=".2f", rangemode="tozero")
     return figure
 
@@ -325,7 +316,8 @@ def contributions(values: dict[str, float], top: int = 25) -> Any:
     """What the pool loses without each factor."""
     import plotly.graph_objects as go
 
-    chosen = sorted(values.items(), key=lambda item: -abs(item[1]))[:top][::-1]
+    largest = sorted(values.items(), key=lambda item: -abs(item[1]))[:top]
+    chosen = sorted(largest, key=lambda item: item[1])
     figure = _figure(height=_square(min(len(values), top)), hovermode="closest")
     figure.add_trace(
         go.Bar(

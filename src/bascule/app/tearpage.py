@@ -223,6 +223,8 @@ def _comparison(found: Measurement) -> list[Section]:
     shown = sorted(order[:MOST_BARS], key=lambda i: -_or_zero(sheets[i].outside.rank_ic.mean))
     bars, wide = [sheets[i].outside.rank_ic for i in shown], len(names) > SIDE_BY_SIDE
     errors = [abs(b.mean / b.t) if b.t and not math.isnan(b.t) else 0.0 for b in bars]
+    verdict, word = together.verdict, tearfigures.WORDS[together.verdict.colour]
+    pool = f"All in one pool: IC {number(verdict.value, '.3f')} of {verdict.target:g}, {word}"
     strongest = f"Rank IC, the {MOST_BARS} with the largest |t|" if len(names) > MOST_BARS else "Rank IC"
     return [
         Section(
@@ -231,7 +233,7 @@ def _comparison(found: Measurement) -> list[Section]:
             "later rows.",
             [
                 Figure("Targets", tearfigures.tally(evaluate.tally([s.verdicts for s in sheets]))),
-                Figure("All of them in one pool", tearfigures.pooled(together.pool, together.verdict)),
+                Figure(pool, tearfigures.pooled(together.pool, verdict)),
             ],
         ),
         Section(
