@@ -3,7 +3,9 @@ import pytest
 import statsmodels.api as sm
 
 from bascule.core import DataError
+from bascule.kernels.native.wls import wls
 from bascule.risk import regress
+from bascule.risk.crosssection import Executor
 
 
 def _case(rows: int, width: int, k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -15,9 +17,18 @@ def _case(rows: int, width: int, k: int, seed: int = 0) -> tuple[np.ndarray, np.
     return x, y, random.random((rows, width)) + 0.1
 
 
-def test_equals_statsmodels_row_by_row() -> None:
-    x, y, w = _case(30, 40, 5)
-    found = regress(x, y, w)
+EXECUTORS = [
+    "reference",
+    pytest.param("native", marks=pytest.mark.skipif(wls() is None, reason="the core is not built")),
+]
+executors = pytest.mark.parametrize("executor", EXECUTORS)
+
+
+@executors
+@pytest.mark.parametrize("width", [17, 40, 131])
+def test_equals_statsmodels_row_by_row(executor: Executor, width: int) -> None:
+    x, y, w = _case(30, width, 5)
+    found = regress(x, y, w, executor=executor)
     for t in range(30):
         good = np.isfinite(y[t])
         fit = sm.WLS(y[t, good], x[:, t, good].T.astype(float), weights=w[t, good]).fit()
@@ -30,36 +41,58 @@ def test_equals_statsmodels_row_by_row() -> None:
     assert np.isnan(found.residuals[~np.isfinite(y)]).all()
 
 
-def test_blocks_do_not_matter() -> None:
-    from bascule.risk import crosssection
-
+@executors
+def test_a_window_of_rows_gives_the_same(executor: Executor) -> None:
     x, y, w = _case(50, 20, 4)
-    whole = regress(x, y, w)
-    part = regress(x[:, 20:31], y[20:31], w[20:31])
+    whole = regress(x, y, w, executor=executor)
+    part = regress(x[:, 20:31], y[20:31], w[20:31], executor=executor)
     assert part.returns == pytest.approx(whole.returns[20:31], abs=1e-16)
-    assert crosssection._CELLS > 0
+    late = regress(x[:, ::2], y[::2], w[::2], executor=executor)  # strided
+    assert late.returns == pytest.approx(whole.returns[::2], abs=1e-16)
 
 
-def test_a_dependent_or_absent_factor_gets_no_return_and_others_keep_theirs() -> None:
+@pytest.mark.skipif(wls() is None, reason="the core is not built")
+@pytest.mark.parametrize("k", [1, 4, 6, 12, 13])
+def test_the_core_equals_numpy(k: int) -> None:
+    x, y, w = _case(5000, 61, k, seed=k)
+    random = np.random.default_rng(k)
+    x[random.random(x.shape) < 0.02] = np.nan
+    w[random.random(w.shape) < 0.02] = 0.0
+    counted = random.random(y.shape) < 0.9
+    for given in ({}, {"counted": counted}):
+        for dtypes in ((np.float64, np.float64), (np.float32, np.float32), (np.float32, np.float64)):
+            used = (x, y.astype(dtypes[0]), w.astype(dtypes[1]))
+            fast = regress(*used, executor="native", **given)
+            slow = regress(*used, executor="reference", **given)
+            assert np.array_equal(fast.count, slow.count)
+            for name in ("returns", "errors", "residuals", "r2"):
+                one, other = getattr(fast, name), getattr(slow, name)
+                assert np.array_equal(np.isnan(one), np.isnan(other)), name
+                assert np.nanmax(np.abs(one - other)) < 1e-8, name
+
+
+@executors
+def test_a_dependent_or_absent_factor_gets_no_return_and_others_keep_theirs(executor: Executor) -> None:
     x, y, w = _case(4, 30, 4)
     x[3, 1] = 2 * x[1, 1]  # depends on an earlier one
     x[3, 2] = np.nan  # is not there
     x[2, 3] = 0.0  # is 0 for all
-    found = regress(x, y, w)
-    three = regress(x[:3], y, w)
+    found = regress(x, y, w, executor=executor)
+    three = regress(x[:3], y, w, executor=executor)
     assert np.isnan(found.returns[[1, 2, 3], [3, 3, 2]]).all()
     assert found.returns[1:3, :3] == pytest.approx(three.returns[1:3], abs=1e-14)
     assert np.isfinite(found.returns[3, [0, 1, 3]]).all()
     assert np.isfinite(found.returns[0]).all()
 
 
-def test_degenerate_rows_do_not_crash_or_invent() -> None:
+@executors
+def test_degenerate_rows_do_not_crash_or_invent(executor: Executor) -> None:
     x, y, w = _case(5, 6, 3)
     y[0] = np.nan  # nobody
     y[1, 1:] = np.nan  # one instrument
     w[2] = 0.0  # no weight
     y[3, 3:] = np.nan  # as many as factors: exact, no errors
-    found = regress(x, y, w)
+    found = regress(x, y, w, executor=executor)
     assert np.isnan(found.returns[0]).all() and np.isnan(found.returns[2]).all()
     assert np.isnan(found.returns[1, 1:]).all()
     assert np.isfinite(found.returns[3]).all() and np.isnan(found.errors[3]).all()

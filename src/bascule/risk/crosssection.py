@@ -9,13 +9,14 @@ sec. 3), X the exposures at the end of the row before, y the returns of the row.
    `PIVOT` of its diagonal is linearly dependent on those before it: it gets NaN in that row.
 3. Residuals, R², and the classical standard errors √(diag((XᵀWX)⁻¹) · Σwu² / (n − K)), as statsmodels' WLS.
 
-A factor that is NaN for a whole row is left out of that row.
+A factor that is NaN for a whole row is left out of that row. The compiled core does the same row by row where it
+is built (`bascule.kernels.native.wls`); the two agree to rounding.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,10 @@ from numpy.typing import NDArray
 from bascule.core import DataError
 from bascule.core.panel import BoolArray, FloatArray
 from bascule.evaluate.rows import Float64Array
-from bascule.risk.batched import inverses
+from bascule.kernels.native import wls
+from bascule.risk.batched import PIVOT, inverses
+
+Executor = Literal["auto", "native", "reference"]
 
 _CELLS = 1 << 18  # float64 cells of one block: it stays in the processor's cache
 
@@ -60,6 +64,7 @@ def regress(
     weights: NDArray[np.floating[Any]],
     *,
     counted: BoolArray | None = None,
+    executor: Executor = "auto",
 ) -> CrossSections:
     """Regress each row of returns on that row of exposures.
 
@@ -69,6 +74,8 @@ def regress(
         returns: ``[T, N]``; NaN is left out.
         weights: ≥ 0 ``[T, N]``; 0 is left out.
         counted: instruments to regress on ``[T, N]``; default all with a finite first factor.
+        executor: ``"native"`` = the compiled core, ``"reference"`` = NumPy, ``"auto"`` = the core where it is
+            built. They agree to rounding.
 
     Raises:
         DataError: shapes do not fit.
@@ -87,12 +94,27 @@ def regress(
         np.empty(rows),
         np.empty(rows, np.int64),
     )
+    if executor != "reference" and exposures.dtype == np.float32 and min(k, width) > 0:
+        parts = (found.returns, found.errors, found.residuals, found.r2, found.count)
+        if wls.wls() is not None:
+            wls.run(exposures, _floats(returns), _floats(weights), counted, PIVOT, parts)
+            return found
+    if executor == "native":
+        raise DataError(
+            "the native core is not built, or is an older one",
+            where="risk.regress",
+            remedy='use executor="auto", or install again where a C++20 compiler is at hand',
+        )
     step = max(1, _CELLS // max(1, (k + 1) * width))
     for start in range(0, rows, step):
         cut = slice(start, start + step)
         inside = np.isfinite(exposures[0, cut]) if counted is None else counted[cut]
         _block(exposures[:, cut], returns[cut], weights[cut], inside, found, cut)
     return found
+
+
+def _floats(values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    return values if values.dtype in (np.float32, np.float64) else values.astype(np.float64)
 
 
 def _block(

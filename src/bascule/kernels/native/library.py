@@ -8,6 +8,7 @@ import os
 import sysconfig
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from bascule.kernels.native.binding import Correlation, Run
 
@@ -74,6 +75,15 @@ class Library:
         """Run a program and correlate its outputs with labels instead of keeping them; errors as in `run`."""
         chosen = self.chosen.encode()
         _judge(self._dll.bascule_correlate(ctypes.byref(run), ctypes.byref(correlation), chosen))
+
+    def function(self, name: str, arguments: tuple[type, ...]) -> Any:
+        """A further function that returns a code; None where this build has none of that name."""
+        try:
+            found = getattr(self._dll, name)
+        except AttributeError:
+            return None
+        found.restype, found.argtypes = ctypes.c_int64, arguments
+        return found
 
 
 def _judge(code: int) -> None:
