@@ -7,6 +7,7 @@ import pytest
 from bascule.core import ConfigError
 from bascule.models import (
     contributions,
+    explained,
     importance,
     load,
     permutation_importance,
@@ -58,6 +59,7 @@ def test_a_network_has_no_exact_parts_and_says_what_to_do(tmp_path: Path) -> Non
         contributions(predictor, np.ones((1, 9), np.float32), np.zeros(1))
     with pytest.raises(ConfigError, match="no importance of its own"):
         importance(tmp_path / "models")
+    assert not explained(tmp_path / "models")
 
 
 def test_stability_tells_lasting_importance_from_chance() -> None:

@@ -116,7 +116,7 @@ def _alpha_sections(run: Run, folder: Path, facts: dict[str, Any]) -> list[Secti
 
     series = pd.read_parquet(folder / "alpha.parquet")
     horizon, bar = run.recipe.horizon, run.config.timeframe
-    weights = models.importance(run.folder("train") / "models").mean(axis=1).head(TOP)
+    folds = run.folder("train") / "models"
     half = facts["half_life"]
     half_text = f"half-life {half:.0f} candles" if half else f"no half-life: {facts['half_life_note']}"
     note = (
@@ -131,9 +131,12 @@ def _alpha_sections(run: Run, folder: Path, facts: dict[str, Any]) -> list[Secti
         Figure("Rank IC by month", figures.monthly_ic(series["rank_ic"])),
         Figure("Decay by horizon", figures.decay(decay["horizons"], {"rank IC": decay["rank_ic"]}, bar)),
         Figure("Returns by alpha quantile", figures.quantiles(facts["quantiles"], f"{horizon} × {bar}")),
-        Figure("What the models use", figures.importance([str(n) for n in weights.index], weights.tolist())),
         Figure("Walk-forward windows", figures.windows(_windows(run))),
     ]
+    if models.explained(folds):
+        weights = models.importance(folds).mean(axis=1).head(TOP)
+        names = [str(name) for name in weights.index]
+        drawn.insert(-1, Figure("What the models use", figures.importance(names, weights.tolist())))
     return [Section("The alpha, out of sample", note, drawn)]
 
 

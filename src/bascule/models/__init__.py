@@ -30,7 +30,7 @@ from bascule.models.explain import (
 from bascule.models.folds import Fold, WalkForwardSettings, folds
 from bascule.models.kind import Kind
 from bascule.models.lineage import Lineage, Origin
-from bascule.models.predictor import Predictor, importance, load
+from bascule.models.predictor import Predictor, explained, importance, load
 from bascule.models.registry import KINDS, kind
 from bascule.models.retrain import Adaptive, Check, Retrainer, RetrainSettings, Verdict, run_adaptive
 from bascule.models.samples import target
@@ -77,6 +77,7 @@ __all__ = [
     "compare",
     "contributions",
     "cross_validate",
+    "explained",
     "feature_drift",
     "folds",
     "importance",

@@ -136,6 +136,12 @@ def read_meta(path: Path) -> dict[str, Any]:
     return meta
 
 
+def explained(folder: Path) -> bool:
+    """True if all models below ``folder`` have an importance of their own; networks have none."""
+    found = [read_meta(path.parent) for path in folder.glob(f"*/{META}")]
+    return bool(found) and all(meta["importance"] is not None for meta in found)
+
+
 def importance(folder: Path, folds: Sequence[str] | None = None) -> pd.DataFrame:
     """Importance (shares of 1): one row a feature, strongest on average first, one column a fold.
 
