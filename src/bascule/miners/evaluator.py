@@ -63,6 +63,11 @@ class Score:
         """Whether it may enter a pool."""
         return self.full and self.same_as is None and math.isfinite(self.ic) and math.isfinite(self.t)
 
+    @property
+    def cautious(self) -> float:
+        """|IC| less one standard error; 0 where that is below 0 or unknown."""
+        return abs(self.ic) * max(0.0, 1.0 - 1.0 / abs(self.t)) if self.usable and self.t else 0.0
+
 
 class Fingerprint:
     """ICs in a few rows, rounded, sign taken off: the same for the same signal."""

@@ -5,10 +5,10 @@ combination of least squared error has weights w = (C + λ·1)⁻¹ c and its IC
 (AlphaGen, arXiv 2306.12964, sec. 3.2, whose gradient steps on 1 − 2 wᵀc + wᵀCw have this optimum).
 
 A candidate with IC a and correlations b to the pool adds, by the inverse of a bordered matrix,
-(a − bᵀw)² / (1 + λ − bᵀ(C + λ·1)⁻¹b) to cᵀw. That gain is the searchers' reward. Whoever is too much like a
+(a − bᵀw)² / (1 + λ − bᵀ(C + λ·1)⁻¹b) to cᵀw. Whoever is too much like a
 member can only take its place: what counts is what it is better by, so that small refinements still pay. The
 gain's numerator over the standard error of a is the t-statistic of what the candidate knows beyond the pool;
-below `least_t` it is taken for noise.
+below `least_t` it is taken for noise. The gain, discounted by that, is the searchers' reward.
 """
 
 from __future__ import annotations
@@ -97,6 +97,16 @@ class Pool:
         gain = worth + new * new / rest - self.worth
         # the standard error of the candidate's own IC stands for that of the difference
         return max(0.0, gain), abs(score.t * new / score.ic) if score.ic else 0.0
+
+    def reward(self, score: Score, mutual: Float64Array) -> float:
+        """The gain, less where it may be noise: by (t / least_t)² below `least_t`.
+
+        Slow signals have large ICs with large errors. A searcher that is paid for gains that the pool then
+        refuses breeds nothing else.
+        """
+        gain, t = self.gain(score, mutual)
+        least = self.settings.least_t
+        return gain * min(1.0, (t / least) ** 2) if least > 0 else gain
 
     def _alike(self, mutual: Float64Array) -> int:
         """The member that a candidate may only replace; -1 = none."""

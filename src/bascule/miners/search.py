@@ -61,7 +61,7 @@ class Outcome:
     Attributes:
         node: as proposed.
         score: of its canonical form; None where the text was refused.
-        gain: what it would have added to the pool's worth.
+        gain: `Pool.reward`: what it would have added to the pool's worth, less where that may be noise.
         alike: largest |correlation| with a member.
         admitted: it went into the pool.
         new: it had not been seen before in this search.
@@ -249,7 +249,7 @@ class Miner:
         told: dict[str, Outcome] = {}
         for text in sorted(usable, key=lambda one: (-abs(usable[one].ic), one)):
             score, row = usable[text], np.array([near[text, member] for member in self.pool.texts])
-            gain, _ = self.pool.gain(score, row)
+            gain = self.pool.reward(score, row)
             admitted = self.pool.admits(score, row)
             if admitted:
                 values = self.evaluator.values(text)

@@ -44,7 +44,7 @@ class Sketches:
         threads: of the engine.
     """
 
-    def __init__(self, part: Part, *, rows: int = 512, step: int = 8, threads: int | None = None) -> None:
+    def __init__(self, part: Part, *, rows: int = 1024, step: int = 8, threads: int | None = None) -> None:
         self._part, self._step, self._threads = part, step, threads
         self._rows = min(rows, part.panel.shape[0])
         self._known: dict[str, Sketch] = {}
@@ -92,12 +92,12 @@ class Sketches:
         return found
 
     def gains(self, scores: Sequence[Score], pool: Pool) -> Float64Array:
-        """What each text would add to the pool now ``[F]``; 0 for its members."""
+        """What each text would be rewarded with by the pool now ``[F]``; 0 for its members."""
         mutual = self.correlations([score.text for score in scores], pool.texts)
         members = set(pool.texts)
         return np.array(
             [
-                0.0 if score.text in members else pool.gain(score, row)[0]
+                0.0 if score.text in members else pool.reward(score, row)
                 for score, row in zip(scores, mutual, strict=True)
             ]
         )

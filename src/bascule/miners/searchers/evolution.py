@@ -4,8 +4,9 @@
    crossover between subtrees of the same unit, a new subtree, another operator or field in one place,
    another window, a hoist; or a fresh draw. All children are texts of the grammar, and none is proposed
    twice.
-2. Fitness, in units of IC: √(gain over the pool as it is *now*, see `sketches`), mixed with |IC|, less a
-   price for each token (parsimony). What the pool took up no longer pays, so the population moves on.
+2. Fitness, in units of IC: √(reward by the pool as it is *now*, see `sketches`), mixed with the text's own IC
+   less its standard error, less a price for each token (parsimony). What the pool took up no longer pays, so
+   the population moves on.
 3. Replacement: the newcomer takes the place of the least fit, if it is fitter.
 4. `hierarchy`: the search begins among short texts, and goes on to longer ones from the best of them
    (AutoAlpha, sec. 3.2).
@@ -51,7 +52,12 @@ class EvolutionSettings(Settings):
     window: float = Field(default=0.15, ge=0, description="weight of another window")
     hoist: float = Field(default=0.05, ge=0, description="weight of a subtree in place of what holds it")
     fresh: float = Field(default=0.1, ge=0, description="weight of a draw without parents")
-    own: float = Field(default=0.1, ge=0, le=1, description="share of |IC| in fitness; the rest: √gain")
+    own: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="share of a text's own IC in fitness; the rest: √gain",
+    )
     parsimony: float = Field(default=0.0002, ge=0, description="price of a token, in IC")
     hierarchy: tuple[int, ...] = Field(
         default=(), description="lengths to begin with, ascending; empty: the grammar's from the start"
@@ -197,7 +203,7 @@ class Evolution:
 
     def _worth(self, one: Individual, gain: float) -> float:
         own = self._settings.own
-        fitness = (1 - own) * math.sqrt(max(gain, 0.0)) + own * abs(one.score.ic)
+        fitness = (1 - own) * math.sqrt(max(gain, 0.0)) + own * one.score.cautious
         return fitness - self._settings.parsimony * size(one.node)
 
     def _enter(self, one: Individual, worth: float) -> None:

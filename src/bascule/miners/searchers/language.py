@@ -197,8 +197,8 @@ class LanguageModel:
         return self._failed("rejected questions", again=False)
 
     def _content(self, reply: Any) -> str | None:
-        choices = getattr(reply, "choices", None)
-        message = getattr(choices[0], "message", None) if choices else None
+        choices: Any = getattr(reply, "choices", None) or [None]
+        message = getattr(choices[0], "message", None)
         if message is None:
             self.counts["garbled replies"] += 1
             return None

@@ -10,9 +10,9 @@
 4. The value of a formula is the weighted mean of its relative ranks among the formulae so far, one rank an
    aspect. It goes up the tree: visits add up, the best value below counts.
 
-Aspects are measured on the train part: √gain over the pool and |IC|; |IR|; persistence of the signal over one
-label; 1 − largest correlation with a member; shortness. (The paper lets the language model judge the risk of
-overfitting; the length of a formula is what can be said without one.)
+Aspects are measured on the train part: √gain over the pool and own IC; |IR|; persistence of the signal over
+one label; 1 − largest correlation with a member; shortness. (The paper lets the language model judge the risk
+of overfitting; the length of a formula is what can be said without one.)
 
 Proposals of one batch are chosen one after the other, visits counted at once, so that they spread.
 """
@@ -203,7 +203,7 @@ class TreeSearch:
         score = outcome.score
         assert score is not None
         return [
-            math.sqrt(outcome.gain) + 0.2 * abs(score.ic),
+            math.sqrt(outcome.gain) + 0.2 * score.cautious,
             abs(score.ir),
             self._sketches.of(score.text).persistence,
             1.0 - outcome.alike,

@@ -65,7 +65,12 @@ class ProgramSettings(Settings):
     length: int | None = Key(default=None, ge=3, le=60, description="most tokens; null: the grammar's")
     relational: bool = Key(default=False, description="operations across coins (slower)")
     fresh: float = Key(default=0.1, ge=0, le=1, description="share of proposals that are new programs")
-    own: float = Key(default=0.1, ge=0, le=1, description="share of |IC| in fitness; the rest: √gain")
+    own: float = Key(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="share of a text's own IC in fitness; the rest: √gain",
+    )
 
 
 @dataclass(frozen=True)
@@ -450,7 +455,7 @@ class ProgramSearch:
         gains = self._sketches.gains(scores, pool)
         self._fitness = np.array(
             [
-                (1 - own) * math.sqrt(max(gain, 0)) + own * abs(s.ic)
+                (1 - own) * math.sqrt(max(gain, 0)) + own * s.cautious
                 for s, gain in zip(scores, gains, strict=True)
             ]
         )
