@@ -81,6 +81,7 @@ def measure(
         UniverseError: a weight is on an instrument that the model does not know, or the panel is too small.
     """
     settings = settings or risk.TailSettings(window=250)
+    invented = source.startswith("synthetic")
     model = model or risk.fit(panel)
     now = model.at(len(model.time) - 1)
     held = _held(now, weights)
@@ -103,7 +104,8 @@ def measure(
         days,
         tail,
         risk.coverage(hits, settings.level) if len(hits) else None,
-        risk.stress(risk.Position(now, held, leader), panel=panel),
+        # an invented market has no crises of its own: there all move by beta
+        risk.stress(risk.Position(now, held, leader), panel=None if invented else panel),
         settings,
     )
 

@@ -9,8 +9,8 @@ sec. 3), X the exposures at the end of the row before, y the returns of the row.
    `PIVOT` of its diagonal is linearly dependent on those before it: it gets NaN in that row.
 3. Residuals, R², and the classical standard errors √(diag((XᵀWX)⁻¹) · Σwu² / (n − K)), as statsmodels' WLS.
 
-A factor that is NaN for a whole row is left out of that row. The compiled core does the same row by row where it
-is built (`bascule.kernels.native.wls`); the two agree to rounding.
+A factor that is NaN for a whole row is left out of that row. The compiled core does the same row by row where
+it is built (`bascule.kernels.native.wls`); the two agree to rounding.
 """
 
 from __future__ import annotations

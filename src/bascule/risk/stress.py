@@ -3,11 +3,14 @@
 - ``replay``: today's weights through the candles of a past crisis, at its worst close. Instruments without
   candles then (listed later) move by their beta to the leader; if the panel does not reach back, all do,
   with the leader's fall that is on record.
-- ``shock``: the leader falls by so much; others follow by their beta to it in the risk model.
+- ``shock``: the leader falls by so much; others follow by their beta.
 - ``correlation``: every coin moves by so many of its own daily deviations together, whichever way hurts.
 - ``venue``: a venue stops; a share of what lies there is lost.
 - ``depeg``: the quote coin falls; cash and, for futures, all margin are in it.
 - ``funding``: longs pay (or shorts, whichever the portfolio is) a rate every 8 hours for some days.
+
+Betas to the leader are measured over the last 60 days of the panel up to the model's time, shrunk to 1;
+without a panel they are the risk model's, which are lower: there a part of the leader's moves is its own.
 
 Positions are not changed on the way. Losses are shares of equity, positive.
 """
@@ -23,9 +26,11 @@ from pydantic import Field, model_validator
 
 from bascule.core import ConfigError, Panel, Settings, UniverseError, moment
 from bascule.evaluate.rows import Float64Array
-from bascule.risk.model import RiskModel
+from bascule.risk.model import RiskModel, close_returns
+from bascule.risk.rolling import rolling_betas, shrink
 from bascule.risk.style import leader as leader_of
 
+_BETA_DAYS, _PRIOR = 60.0, 0.5
 Kind = Literal["replay", "shock", "correlation", "venue", "depeg", "funding"]
 
 
@@ -139,6 +144,9 @@ def stress(
             where="risk.stress",
         )
     betas = leader_betas(position.model, position.leader)
+    if panel is not None:
+        measured = _measured(panel, position)
+        betas = np.where(np.isfinite(measured), measured, betas)
     return tuple(_apply(one, position, betas, panel) for one in scenarios)
 
 
@@ -158,6 +166,24 @@ def leader_betas(model: RiskModel, leader: str | None) -> Float64Array:
         )
     unit[model.instruments.index(leader)] = 1.0
     return model.betas(unit)
+
+
+def _measured(panel: Panel, position: Position) -> Float64Array:
+    """Betas to the leader over the last days before the model's time, NaN where they cannot be measured
+    ``[N]``."""
+    names = position.model.instruments
+    lead = position.leader or leader_of(panel)
+    last = int(np.searchsorted(panel.time, position.model.time, side="right"))
+    window = min(panel.timeframe.bars(_BETA_DAYS), last - 1)
+    if lead is None or lead not in panel.instruments or window < 30:
+        return np.full(len(names), np.nan)
+    returns = close_returns(panel.rows(last - window - 1, last))[1:]
+    column = returns[:, [panel.instruments.index(lead)]]
+    known = [name for name in names if name in panel.instruments]
+    found = rolling_betas(returns[:, [panel.instruments.index(name) for name in known]], column, window)
+    drawn = shrink(found, np.ones(1), np.full(1, _PRIOR)).betas[0, -1]
+    given = dict(zip(known, drawn, strict=True))
+    return np.array([1.0 if name == lead else given.get(name, np.nan) for name in names])
 
 
 def _apply(scenario: Scenario, position: Position, betas: Float64Array, panel: Panel | None) -> Loss:
