@@ -5,6 +5,9 @@
 #include <new>
 #include <thread>
 #include <vector>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include "check.h"
 
@@ -19,6 +22,7 @@ namespace baseline { extern Kernels kernels; }
 namespace {
 
 constexpr int ABI = 2;
+constexpr int64_t HUGE_PAGE = 2 << 20;
 constexpr int64_t OUT_OF_MEMORY = -100;
 constexpr int64_t UNKNOWN_SET = -101;
 constexpr int64_t WRONG_CORRELATION = -102;
@@ -98,8 +102,14 @@ template <class Job> int64_t share(const Run& run, int64_t items, int64_t bytes,
     if (threads > items) threads = items;
     Free memories;
     for (int64_t i = 0; i < threads; i++) {
-        void* p = aligned_alloc(4096, (size_t)(bytes + 4095) / 4096 * 4096);
+        // touching megabytes of ordinary pages for the first time costs as much as a small run
+        const size_t page = bytes < HUGE_PAGE ? 4096 : HUGE_PAGE;
+        const size_t size = ((size_t)bytes + page - 1) / page * page;
+        void* p = aligned_alloc(page, size);
         if (!p) return OUT_OF_MEMORY;
+#if defined(__linux__)
+        if (page == HUGE_PAGE) madvise(p, size, MADV_HUGEPAGE);
+#endif
         memories.held.push_back(p);
     }
     std::atomic<int64_t> next{0};

@@ -163,6 +163,7 @@ struct Label {
     int32_t* ranks;    // twice the average rank
     uint16_t* columns; // the row's order, see Order
     uint8_t* closes;
+    uint8_t* alike;    // of each row: it counts the cells that the label before it counts
     int32_t* n;        // of each row
     double* squares;   // of each row: sum of squares of `centred`
     int64_t* rank_squares;
@@ -176,49 +177,100 @@ INLINE double total(const vd a[PARTS]) {
     return lanes[0];
 }
 
-// Correlation of a factor's row with a label's over common cells, two passes; `blocks` of 16 values, the
-// factor's `stride` apart.
-static double plain_ic(const float* x, int64_t stride, const Label& label, int64_t row, int blocks, int least) {
-    const int64_t at = row * blocks * LANES;
-    const float* y = label.values + at;
-    const double* yc = label.centred + at;
-    vd n[PARTS] = {}, sx[PARTS] = {}, sy[PARTS] = {};
+// A factor's row over the cells that a label counts: what all labels that count the same cells have in common.
+struct Centred {
+    double count;    // common cells
+    double mean;     // of the factor over them
+    double squares;  // sum of squares of the deviations; only if `all`
+    bool all;        // the factor has a value wherever the label counts
+};
+
+// Cells that count in block b, half p.
+INLINE vl common_cells(const float* x, int64_t stride, const float* y, int b, int p) {
+    const vd u = widen(x + b * stride + p * HALF), v = widen(y + b * LANES + p * HALF);
+    return finite(u) & (v == v);
+}
+
+// `deviations` [blocks * 16] gets the factor less its mean, 0 where a cell does not count, if `all`.
+static Centred centre(const float* x, int64_t stride, const Label& label, int64_t row, int blocks, double* deviations) {
+    const float* y = label.values + row * blocks * LANES;
+    vd n[PARTS] = {}, sx[PARTS] = {};
     for (int b = 0; b < blocks; b++)
         for (int p = 0; p < PARTS; p++) {
-            const vd u = widen(x + b * stride + p * HALF), v = widen(y + b * LANES + p * HALF);
-            const vl ok = finite(u) & (v == v);
+            const vl ok = common_cells(x, stride, y, b, p);
             n[p] += only(ok, splat(1.0));
-            sx[p] += only(ok, u);
+            sx[p] += only(ok, widen(x + b * stride + p * HALF));
         }
-    const double count = total(n);
-    if (count < least) return NAND;
-    const bool all = count == label.n[row];  // else the label is centred anew
-    const double mean_x = total(sx) / count;
-    double mean_y = 0.0;
-    if (!all) {
-        for (int b = 0; b < blocks; b++)
-            for (int p = 0; p < PARTS; p++) {
-                const vd u = widen(x + b * stride + p * HALF), v = widen(y + b * LANES + p * HALF);
-                sy[p] += only(finite(u) & (v == v), load(yc + b * LANES + p * HALF));
-            }
-        mean_y = total(sy) / count;
-    }
-    vd xx[PARTS] = {}, xy[PARTS] = {}, yy[PARTS] = {};
+    Centred c;
+    c.count = total(n);
+    c.all = c.count == label.n[row];
+    c.mean = total(sx) / c.count;
+    c.squares = 0.0;
+    if (!c.all) return c;
+    vd xx[PARTS] = {};
     for (int b = 0; b < blocks; b++)
         for (int p = 0; p < PARTS; p++) {
-            const vd u = widen(x + b * stride + p * HALF), v = widen(y + b * LANES + p * HALF);
-            const vl ok = finite(u) & (v == v);
-            const vd dx = only(ok, u - mean_x), dy = only(ok, load(yc + b * LANES + p * HALF) - mean_y);
+            const vd u = widen(x + b * stride + p * HALF);
+            const vd dx = only(common_cells(x, stride, y, b, p), u - c.mean);
             xx[p] += dx * dx;
-            xy[p] += dx * dy;
-            if (!all) yy[p] += dy * dy;
+            store(deviations + b * LANES + p * HALF, dx);
         }
-    const double squares_x = total(xx), squares_y = all ? label.squares[row] : total(yy);
-    const double r = total(xy) / (sqrt(squares_x) * sqrt(squares_y));
+    c.squares = total(xx);
+    return c;
+}
+
+static double quotient(double xy, double squares_x, double squares_y, double mean_x, double count) {
     // equal values leave the rounding of their mean, far below what floats can differ by
     const double flat = 1e-12 * mean_x;
     if (!(squares_x > flat * flat * count && squares_y > 0.0)) return NAND;
+    const double r = xy / (sqrt(squares_x) * sqrt(squares_y));
     return r > 1.0 ? 1.0 : r < -1.0 ? -1.0 : r;
+}
+
+// Correlation of a factor's row with a label's over common cells, two passes; `blocks` of 16 values, the
+// factor's `stride` apart.
+static double plain_ic(const float* x, int64_t stride, const Label& label, int64_t row, int blocks, int least,
+                       const Centred& c, const double* deviations) {
+    if (c.count < least) return NAND;
+    const int64_t at = row * blocks * LANES;
+    const double* yc = label.centred + at;
+    if (c.all) {
+        vd xy[PARTS] = {};
+        for (int b = 0; b < blocks; b++)
+            for (int p = 0; p < PARTS; p++) {
+                const int64_t i = b * LANES + p * HALF;
+                xy[p] += load(deviations + i) * load(yc + i);
+            }
+        return quotient(total(xy), c.squares, label.squares[row], c.mean, c.count);
+    }
+    // the label is centred anew
+    const float* y = label.values + at;
+    vd sy[PARTS] = {};
+    for (int b = 0; b < blocks; b++)
+        for (int p = 0; p < PARTS; p++)
+            sy[p] += only(common_cells(x, stride, y, b, p), load(yc + b * LANES + p * HALF));
+    const double mean_y = total(sy) / c.count;
+    vd xx[PARTS] = {}, xy[PARTS] = {}, yy[PARTS] = {};
+    for (int b = 0; b < blocks; b++)
+        for (int p = 0; p < PARTS; p++) {
+            const vl ok = common_cells(x, stride, y, b, p);
+            const vd dx = only(ok, widen(x + b * stride + p * HALF) - c.mean);
+            const vd dy = only(ok, load(yc + b * LANES + p * HALF) - mean_y);
+            xx[p] += dx * dx;
+            xy[p] += dx * dy;
+            yy[p] += dy * dy;
+        }
+    return quotient(total(xy), total(xx), total(yy), c.mean, c.count);
+}
+
+// The correlations of one factor's row with all labels, `step` apart.
+static void plain_row(const float* x, int64_t stride, const Label* labels, int64_t n_labels, int64_t row, int blocks,
+                      int least, double* deviations, double* out, int64_t step) {
+    Centred c = {};
+    for (int64_t h = 0; h < n_labels; h++) {
+        if (h == 0 || !labels[h].alike[row]) c = centre(x, stride, labels[h], row, blocks, deviations);
+        out[h * step] = plain_ic(x, stride, labels[h], row, blocks, least, c, deviations);
+    }
 }
 
 // The same of ranks, from the order of the factor's row; `present`: its finite columns, `again`: memory for ranks.
@@ -286,6 +338,7 @@ struct LabelMemory {
     Order orders[GROUP];
     float* rows[GROUP];
     uint8_t* present;
+    double* deviations;
     int32_t* again;
 };
 
@@ -302,6 +355,7 @@ static LabelMemory label_memory(char* base, int64_t n_labels, int64_t rows, int6
         l.ranks = a.take<int32_t>(cells);
         l.columns = a.take<uint16_t>(cells);
         l.closes = a.take<uint8_t>(cells);
+        l.alike = a.take<uint8_t>(rows);
         l.n = a.take<int32_t>(rows);
         l.squares = a.take<double>(rows);
         l.rank_squares = a.take<int64_t>(rows);
@@ -320,6 +374,7 @@ static LabelMemory label_memory(char* base, int64_t n_labels, int64_t rows, int6
         m.rows[g] = a.take<float>(width);
     }
     m.present = a.take<uint8_t>(width);
+    m.deviations = a.take<double>(width);
     m.again = a.take<int32_t>(width);
     return m;
 }
@@ -329,26 +384,31 @@ static void read_label(const Correlation& c, int64_t h, int64_t t, Label& l, int
     const float* y = c.labels + (h * c.label_rows + t) * c.label_row;
     const uint8_t* mask = c.mask ? c.mask + t * c.mask_row : nullptr;
     float* values = l.values + row * width;
-    double sum = 0.0;
-    int n = 0;
+    uint8_t* counts = l.counts + row * width;
+    double* centred = l.centred + row * width;
     for (int i = 0; i < width; i++) {
-        const bool ok = i < instruments && y[i] - y[i] == 0.0f && (!mask || mask[i]);
-        values[i] = ok ? y[i] : NANF;
-        l.counts[row * width + i] = ok;
-        if (ok) {
-            sum += y[i];
-            n++;
+        const bool there = i < instruments && (!mask || mask[i]);
+        const float v = i < instruments ? y[i] : NANF;
+        counts[i] = there & (v - v == 0.0f);
+        values[i] = counts[i] ? v : NANF;
+    }
+    vd n[PARTS] = {}, sum[PARTS] = {}, squares[PARTS] = {};
+    for (int b = 0; b < width; b += LANES)
+        for (int p = 0; p < PARTS; p++) {
+            const vd v = widen(values + b + p * HALF);
+            n[p] += only(v == v, splat(1.0));
+            sum[p] += only(v == v, v);
         }
-    }
-    const double mean = n ? sum / n : 0.0;
-    double squares = 0.0;
-    for (int i = 0; i < width; i++) {
-        const double d = l.counts[row * width + i] ? values[i] - mean : 0.0;
-        l.centred[row * width + i] = d;
-        squares += d * d;
-    }
-    l.n[row] = n;
-    l.squares[row] = squares;
+    const double count = total(n), mean = count > 0.0 ? total(sum) / count : 0.0;
+    for (int b = 0; b < width; b += LANES)
+        for (int p = 0; p < PARTS; p++) {
+            const vd v = widen(values + b + p * HALF);
+            const vd d = only(v == v, v - mean);
+            squares[p] += d * d;
+            store(centred + b + p * HALF, d);
+        }
+    l.n[row] = (int32_t)count;
+    l.squares[row] = total(squares);
 }
 
 static void rank_labels(const Correlation& c, LabelMemory& m, int64_t rows, int width) {
@@ -377,17 +437,19 @@ static void correlate_chunk(const Correlation& c, char* base, const float* facto
     const int width = (int)(blocks * LANES);
     LabelMemory m = label_memory(base, c.n_labels, c.chunk_rows, width, count_merges(width));
     for (int64_t h = 0; h < c.n_labels; h++)
-        for (int64_t row = 0; row < rows; row++) read_label(c, h, begin + row, m.labels[h], row, width, (int)instruments);
+        for (int64_t row = 0; row < rows; row++) {
+            read_label(c, h, begin + row, m.labels[h], row, width, (int)instruments);
+            m.labels[h].alike[row] =
+                h && !memcmp(m.labels[h].counts + row * width, m.labels[h - 1].counts + row * width, width);
+        }
     if (c.rank) rank_labels(c, m, rows, width);
     const int64_t stride = c.chunk_rows * LANES;
     for (int64_t f = 0; f < n_factors; f++) {
         const float* factor = factors + f * blocks * stride;
         if (c.plain)
-            for (int64_t h = 0; h < c.n_labels; h++) {
-                double* out = c.plain + (f * c.n_labels + h) * c.out_rows + (begin - c.first);
-                for (int64_t row = 0; row < rows; row++)
-                    out[row] = plain_ic(factor + row * LANES, stride, m.labels[h], row, (int)blocks, (int)c.least);
-            }
+            for (int64_t row = 0; row < rows; row++)
+                plain_row(factor + row * LANES, stride, m.labels, c.n_labels, row, (int)blocks, (int)c.least,
+                          m.deviations, c.plain + f * c.n_labels * c.out_rows + (begin - c.first) + row, c.out_rows);
         if (!c.rank) continue;
         for (int64_t row = 0; row < rows; row += GROUP) {
             const int64_t group = rows - row < GROUP ? rows - row : GROUP;
@@ -409,9 +471,9 @@ static void correlate_chunk(const Correlation& c, char* base, const float* facto
 // Bytes that correlate_chunk needs.
 static int64_t correlate_memory(const Correlation& c, int64_t blocks) {
     const int64_t width = blocks * LANES, cells = c.chunk_rows * width;
-    const int64_t label = cells * (4 + 1 + 8 + 4 + 2 + 1) + c.chunk_rows * (4 + 8 + 8) + 16 * 64;
+    const int64_t label = cells * (4 + 1 + 8 + 4 + 2 + 1) + c.chunk_rows * (1 + 4 + 8 + 8) + 16 * 64;
     return c.n_labels * (label + (int64_t)sizeof(Label)) + count_merges(width) * (int64_t)sizeof(Exchange) +
-           width * (int64_t)(sizeof(vl) + GROUP * 16 + 32) + 8192;
+           width * (int64_t)(sizeof(vl) + GROUP * 16 + 40) + 8192;
 }
 
 }  // namespace BASCULE_ISA
