@@ -97,6 +97,9 @@ class AlphaGen:
     def ic(self, values: Any) -> float:
         return float(self._correlation.batch_pearsonr(values, self._label).mean())
 
+    def mutual_ic(self, values: Any, others: Any) -> float:
+        return float(self._correlation.batch_pearsonr(values, others).mean())
+
     def rank_ic(self, values: Any) -> float:
         return float(self._correlation.batch_spearmanr(values, self._label).mean())
 
