@@ -1,12 +1,13 @@
 """AlphaForge, stage one: a generator of texts, trained against a predictor of their scores.
 
 Shi et al.: "AlphaForge: A Framework to Mine and Dynamically Combine Formulaic Alpha Factors" (arXiv
-2406.18394), sec. 3; its weights, thresholds and network shapes are the defaults.
+2406.18394); thresholds as in its code.
 
 1. The first texts are typed random draws.
-2. A text's score is |IC|, or 0 where it resembles a member of the pool (|correlation| above 0.7). A
-   convolutional *predictor* of scores is fitted anew to all texts so far, the latest counting double, until
-   its error on a fifth held back stops falling.
+2. A text's score is |IC| less a standard error (the paper: |IC|), or 0 where it resembles a member of the
+   pool (|correlation| above 0.7) or has the same signal as an earlier one. A convolutional *predictor* of
+   scores is fitted anew to all texts so far, the latest counting double, until its error on a fifth held
+   back stops falling.
 3. A *generator* maps noise to log-odds of actions at every place, on top of the grammar's own odds. A text is
    drawn place by place (Gumbel), each masked by what its beginning leaves legal; gradients pass straight
    through to the softmax. With the predictor frozen the generator is trained to raise the predicted score
@@ -201,10 +202,9 @@ class AlphaForge:
             self._fit()
 
     def _score(self, outcome: Outcome) -> float:
-        score = outcome.score
-        if score is None or not math.isfinite(score.ic) or outcome.alike > self.settings.most_alike:
+        if outcome.score is None or outcome.alike > self.settings.most_alike:
             return 0.0
-        return 0.0 if score.same_as is not None else abs(score.ic)
+        return outcome.score.cautious
 
     def _accepts(self, outcome: Outcome) -> bool:
         score = outcome.score

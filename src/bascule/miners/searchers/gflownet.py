@@ -6,7 +6,8 @@ reward is the squared IC).
 1. A text grows at its end only, so every text has one way to come about and the backward policy is 1.
 2. Balance: log Z + log π(text) = log m(text) + log R(text) for every text, log Z learned beside the policy;
    the loss is the mean squared difference.
-3. R = (floor + (r + w·|IC| in usual rewards))^sharpness > 0, r what it adds beyond the pool. The larger the
+3. R = (floor + (r + w·c in usual rewards))^sharpness > 0, r what it adds beyond the pool, c its own |IC| less
+   a standard error. The larger the
    sharpness (an inverse temperature), the more the best are preferred.
 4. m is the grammar's own chance of the text: rewards tilt typed random search. With m = 1, as in alpha-gfn,
    the policy would have to learn first to leave the many long texts alone, which are nearly all without worth
@@ -48,7 +49,9 @@ class GFlowNetSettings(Settings):
     rate_z: float = Field(default=5e-2, gt=0, le=1, description="learning rate of Adam for log Z")
     sharpness: float = Field(default=4.0, gt=0, le=100, description="power of the reward")
     floor: float = Field(default=0.1, gt=0, description="added to rewards, in usual rewards: all is > 0")
-    own_ic: float = Field(default=0.25, ge=0, le=1, description="weight of |IC| beside what the pool gains")
+    own_ic: float = Field(
+        default=0.25, ge=0, le=1, description="weight of a text's own IC beside what the pool gains"
+    )
     measure: bool = Field(default=True, description="tilt the grammar's own chances, not all texts alike")
     explore: float = Field(default=0.02, ge=0, le=1, description="share of actions at random")
     entropy: float = Field(default=0.0, ge=0, le=10, description="bonus for entropy per action")
@@ -86,7 +89,7 @@ class GFlowNet(PolicySearcher):
         return result
 
     def _learn(self, texts: Texts, outcomes: Sequence[Outcome], paid: Float64Array) -> dict[str, float]:
-        own = [abs(one.score.ic) if one.score is not None and one.score.full else 0.0 for one in outcomes]
+        own = [one.score.cautious if one.score is not None else 0.0 for one in outcomes]
         worth = paid + self.settings.own_ic * np.array(own)
         shown: dict[str, float] = {}
         for _ in range(self.settings.steps):

@@ -98,7 +98,9 @@ class PPO(PolicySearcher):
 
     def _learn(self, texts: Texts, outcomes: Sequence[Outcome], paid: Float64Array) -> dict[str, float]:
         self._rollout.append((texts, paid))
-        shown = {key: self._shown[key] for key in ("value error", "entropy") if key in self._shown}
+        shown: dict[str, float] = {
+            key: self._shown[key] for key in ("value error", "entropy") if key in self._shown
+        }
         if sum(int(part.lengths.sum()) for part, _ in self._rollout) < self.settings.rollout:
             return shown
         together = Texts.joined([part for part, _ in self._rollout])
