@@ -54,7 +54,7 @@ def test_a_window_of_rows_gives_the_same(executor: Executor) -> None:
 @pytest.mark.skipif(wls() is None, reason="the core is not built")
 @pytest.mark.parametrize("k", [1, 4, 6, 12, 13])
 def test_the_core_equals_numpy(k: int) -> None:
-    x, y, w = _case(5000, 61, k, seed=k)
+    x, y, w = _case(1200, 61, k, seed=k)
     random = np.random.default_rng(k)
     x[random.random(x.shape) < 0.02] = np.nan
     w[random.random(w.shape) < 0.02] = 0.0
