@@ -275,6 +275,8 @@ def test_what_has_no_value_is_paid_least() -> None:
     assert scaled[0] == scaled.max() > 1.0
     assert scaled[1] == scaled[4] == 0.0
     assert scaled[2] == scaled[3] == scaled.min() < 0.0
+    punished = rewards.scaled(paid - 0.1)  # as for unsteadiness: to have no value is still the worst
+    assert punished[2] == punished[3] < punished[1] < 0.0
 
 
 def test_rewards_keep_their_size_while_gains_fall() -> None:

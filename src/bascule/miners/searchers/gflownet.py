@@ -10,8 +10,8 @@ reward is the squared IC).
    a standard error. The larger the
    sharpness (an inverse temperature), the more the best are preferred.
 4. m is the grammar's own chance of the text: rewards tilt typed random search. With m = 1, as in alpha-gfn,
-   the policy would have to learn first to leave the many long texts alone, which are nearly all without worth
-   but outnumber the short ones by a power of the vocabulary. (`measure=False` gives that.)
+   long texts, which outnumber short ones by a power of the vocabulary, make up nearly all of Z, whatever
+   they earn. (`measure=False` gives that.)
 5. Balance holds for texts from anywhere: each step also trains on a draw of earlier ones with what they were
    paid, and a few actions of each new text are taken at random.
 """

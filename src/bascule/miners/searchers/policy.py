@@ -3,8 +3,8 @@
 1. What is written so far goes through an LSTM over action ids (2 layers of 128, as AlphaGen's shared encoder,
    arXiv 2306.12964, sec. 4.1).
 2. A head adds its logits to the log-odds of the grammar's own random draw (`Grammar.odds`). It starts near
-   zero, so the policy starts as typed random search, which the papers' learners, that start uniform over
-   tokens, do not reach within thousands of texts; `odds=0` starts as they do.
+   zero: the policy starts as typed random search and learns what to change. `odds=0` starts uniform over
+   legal actions, as the papers' do.
 3. Illegal actions (`Derivation.mask`) get no chance. After a text's end only the end is legal, with chance 1.
 4. `sample` advances all texts of a batch at once: one network step an action, masks in NumPy. `score` gives
    the log-probabilities of whole texts again, with gradients.
@@ -251,8 +251,10 @@ class Rewards:
         self.weight = self.settings.memory * self.weight + len(fine)
 
     def scaled(self, paid: Float64Array) -> Float64Array:
-        """In units of the usual, the least for what has no value."""
-        result: Float64Array = np.where(np.isfinite(paid), paid / self.usual, -self.settings.least)
+        """In units of the usual; what has no value gets less than anything else of the batch."""
+        fine = np.isfinite(paid)
+        scaled = np.where(fine, paid / self.usual, 0.0)
+        result: Float64Array = np.where(fine, scaled, min(scaled.min(), 0.0) - self.settings.least)
         return result
 
 

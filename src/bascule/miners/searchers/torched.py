@@ -6,10 +6,9 @@ taken out of torch's objects by name and put back; nothing is pickled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from bascule.core import ConfigError, StoreError
@@ -82,8 +81,3 @@ class seeded:
 
     def __exit__(self, *problem: Any) -> None:
         self._fork.__exit__(*problem)
-
-
-def rows(arrays: Sequence[NDArray[Any]], like: NDArray[Any]) -> NDArray[Any]:
-    """Stacked, or nothing of the right shape."""
-    return np.concatenate([like[:0], *arrays])
