@@ -267,6 +267,36 @@ def test_a_path_holds_between_rebalances_and_sells_what_leaves() -> None:
         construct_path(found, settings(objective="min_variance", limits={"max_weight": 0.01}))
 
 
+def test_weights_of_a_path_fit_into_a_signal_frame(fitted: FactorModel) -> None:
+    from bascule.signals import SignalFrame
+
+    path = construct_path(fitted, settings(objective="min_variance", limits={"max_weight": 0.3}), every=168)
+    blank = np.full(path.shape, np.nan, np.float32)
+    rows = len(path)
+    frame = SignalFrame(
+        fitted.timeframe,
+        fitted.time,
+        fitted.exposures.instruments,
+        *[blank] * 4,
+        target_weight=path,
+        stop_distance=blank,
+        portfolio_risk=np.zeros(rows, np.float32),
+        regime=np.zeros(rows, np.int8),
+        model_id=np.full(rows, "construction"),
+    )
+    table = frame.to_long()
+    last = table[table["time"] == table["time"].max()]
+    assert last["target_weight"].sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_what_the_extra_gives_is_asked_for_in_one_clear_error() -> None:
+    from bascule.risk.extra import require
+
+    with pytest.raises(ConfigError, match="causal checks needs no_such_graphs") as caught:
+        require("no_such_graphs.deep", purpose="the causal checks")
+    assert caught.value.remedy == "pip install 'bascule[risk]'"
+
+
 def test_rounding_to_what_an_exchange_takes() -> None:
     price = np.array([50_000.0, 2_000.0, 0.5, np.nan, 10.0])
     rules = OrderRules(price, np.array([0.001, 0.01, 1.0, 1.0, 0.1]), np.full(5, 10.0))

@@ -6,10 +6,12 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.resources import files as resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bascule.core import ConfigError, Panel, Settings, Timeframe
-from bascule.factors import Factor
+
+if TYPE_CHECKING:
+    from bascule.factors import Factor
 
 LEADERS = ("BTC_USDT", "BTC_USDT_USDT", "BTC_USD", "BTC_USDC")
 _DAYS = re.compile(r"\b(\d+(?:\.\d+)?)d\b")
@@ -62,6 +64,8 @@ def choose(
     Raises:
         ConfigError: a name is unknown, or ``after`` names a later or unknown factor.
     """
+    from bascule.factors import Factor
+
     known = list(dict.fromkeys(style.name for style in styles))
     unknown = [name for name in names or () if name not in known]
     if unknown:
