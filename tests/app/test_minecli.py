@@ -124,3 +124,32 @@ def test_another_search_in_the_same_folder_is_refused(
     mine(*words)
     with pytest.raises(StoreError, match="other settings"):
         mine(*words, "--pool", "3")
+
+
+@pytest.mark.parametrize("name", ["qfr", "ppo", "gflownet", "alphaforge", "mcts", "programs", "hypotheses"])
+def test_every_searcher_can_be_named(name: str) -> None:
+    from bascule.app.mining import Plan, searcher_of
+    from bascule.miners import Grammar, GrammarSettings, SearchSettings, SplitSettings
+    from tests.miners.markets import problem
+
+    grammar = GrammarSettings(length=6, windows=(5, 24))
+    plan = Plan(name, 1, SplitSettings(horizon=4), grammar, SearchSettings())
+    searcher = searcher_of(plan, Grammar(grammar), problem())
+    assert searcher is not None
+    assert searcher.name == name
+    assert len(searcher.propose(4)) <= 4
+
+
+def test_language_models_are_for_those_that_ask(tmp_path: Path) -> None:
+    words = [
+        "--out",
+        str(tmp_path / "x"),
+        "--set",
+        "llm.base_url=http://localhost:1/v1",
+        "--set",
+        "llm.model=m",
+    ]
+    with pytest.raises(ConfigError, match="asks no language model"):
+        mine("run", "random", *words)
+    with pytest.raises(ConfigError, match="llm"):
+        mine("run", "mcts", *words, "--set", "llm.base_url=nowhere")

@@ -34,7 +34,7 @@ Seconds = Annotated[float | None, typer.Option("--cpu-seconds", help="stop after
 Size = Annotated[int, typer.Option("--pool", help="most factors")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="a setting: grammar.length=10, searcher.rate=0.001, batch=64 (repeatable)"),
+    typer.Option("--set", help="a setting: grammar.length=10, searcher.rate=0.001, llm.model=… (repeatable)"),
 ]
 
 
@@ -162,6 +162,7 @@ def _plan(searcher: str, seed: int, options: dict[str, Any]) -> Plan:
         "split": {"horizon": options["horizon"]},
         "grammar": {},
         "searcher": {},
+        "llm": {},
         "search": {
             "proposals": options["proposals"],
             "cpu_seconds": options["cpu_seconds"],
@@ -173,7 +174,7 @@ def _plan(searcher: str, seed: int, options: dict[str, Any]) -> Plan:
         path = key.strip().split(".")
         if not mark or not all(path):
             raise ConfigError(f"{item!r} is no setting", where="--set", remedy="write key=value")
-        place = tree if path[0] in ("split", "grammar", "searcher") else tree["search"]
+        place = tree if path[0] in ("split", "grammar", "searcher", "llm") else tree["search"]
         for name in path[:-1]:
             place = place.setdefault(name, {})
         place[path[-1]] = yaml.safe_load(value)
@@ -184,6 +185,7 @@ def _plan(searcher: str, seed: int, options: dict[str, Any]) -> Plan:
         GrammarSettings.read(tree["grammar"], where="grammar"),
         SearchSettings.read(tree["search"], where="search"),
         tree["searcher"],
+        tree["llm"],
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -45,6 +45,7 @@ class Kind:
         settings: its settings, if it has any.
         about: one line for people.
         part: it looks at values on the train part, too.
+        llm: the argument that a language model becomes: the model itself, or a proposer that asks it.
     """
 
     module: str
@@ -52,6 +53,7 @@ class Kind:
     settings: str | None
     about: str
     part: bool = False
+    llm: Literal["model", "proposer"] | None = None
 
 
 SEARCHERS: dict[str, Kind] = {
@@ -60,7 +62,18 @@ SEARCHERS: dict[str, Kind] = {
     "qfr": Kind("reinforce", "Reinforce", "ReinforceSettings", "QuantFactor REINFORCE (arXiv 2409.05144)"),
     "ppo": Kind("ppo", "PPO", "PPOSettings", "AlphaGen's PPO (arXiv 2306.12964)"),
     "gflownet": Kind("gflownet", "GFlowNet", "GFlowNetSettings", "GFlowNet, trajectory balance"),
-}
+    "alphaforge": Kind("alphaforge", "AlphaForge", "AlphaForgeSettings", "AlphaForge (arXiv 2406.18394)"),
+    "mcts": Kind(
+        "mcts", "TreeSearch", "TreeSettings", "tree search, LLM optional (arXiv 2505.11122)", True, "proposer"
+    ),
+    "programs": Kind(
+        "programs", "ProgramSearch", "ProgramSettings", "AlphaEvolve's programs (arXiv 2103.16196)", True
+    ),
+    "hypotheses": Kind(
+        "hypotheses", "HypothesisLoop", "HypothesisSettings",
+        "hypothesis loop, LLM optional (arXiv 2505.15155)", llm="model",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,7 @@ class Plan:
         grammar: which texts.
         search: how long.
         options: settings of the searcher itself.
+        llm: settings of a language model, for the searchers that can ask one; empty = none.
     """
 
     searcher: str
@@ -82,6 +96,7 @@ class Plan:
     grammar: GrammarSettings
     search: SearchSettings
     options: dict[str, Any] = field(default_factory=dict)
+    llm: dict[str, Any] = field(default_factory=dict)
 
 
 def searcher_of(plan: Plan, grammar: Grammar, problem: Problem | None = None) -> Searcher | None:
@@ -101,12 +116,27 @@ def searcher_of(plan: Plan, grammar: Grammar, problem: Problem | None = None) ->
         given.append(getattr(module, kind.settings).read(plan.options, where=plan.searcher))
     elif plan.options:
         raise ConfigError(f"{plan.searcher} has no settings", where="mine", remedy="leave searcher.… away")
+    asked = _language(kind, plan, grammar)
     if problem is None:
         return None
     if kind.part:
         given.insert(0, problem.train)
-    found: Searcher = getattr(module, kind.searcher)(grammar, plan.seed, *given)
+    found: Searcher = getattr(module, kind.searcher)(grammar, plan.seed, *given, **asked)
     return found
+
+
+def _language(kind: Kind, plan: Plan, grammar: Grammar) -> dict[str, Any]:
+    """The argument that a language model becomes."""
+    if not plan.llm:
+        return {}
+    if kind.llm is None:
+        raise ConfigError(
+            f"{plan.searcher} asks no language model", where="llm", remedy="leave llm.… away, or use mcts"
+        )
+    from bascule.miners.searchers.language import LanguageModel, LanguageProposer, LanguageSettings
+
+    model = LanguageModel(LanguageSettings.read(plan.llm, where="llm"))
+    return {"model": model} if kind.llm == "model" else {"proposer": LanguageProposer(model, grammar)}
 
 
 def search(plan: Plan, held: Candles, folder: Path, progress: Progress = silent) -> Judgement:
