@@ -4,7 +4,8 @@
 2. `style.py` (texts in ``style.yaml``), `rowwise.py`, `exposures.py`, `liquidation.py`: exposures to risk
    factors.
 3. `crosssection.py`, `covariance.py`, `specific.py`, `model.py`: the cross-sectional model; `rolling.py`:
-   betas over time; `batched.py` inverts for both; `diagnostics.py`: whether they are right.
+   betas over time, e.g. on `market.py`; `batched.py` inverts for both; `diagnostics.py`: whether they are
+   right.
 4. `var.py`, `coverage.py`: value at risk and its backtests; `stress.py`: scenarios; `pretrade.py`: the last
    check before orders go out.
 5. `dag.py`, `effect.py`, `causal.py`: which controls a factor regression may have; `discovery.py`: a graph
@@ -23,6 +24,7 @@ from bascule.risk.discovery import Suggestion, discover
 from bascule.risk.effect import Effect, Refutation, Stable
 from bascule.risk.exposures import Exposures, ExposureSettings, exposures
 from bascule.risk.liquidation import LiquidationSettings, with_liquidations
+from bascule.risk.market import market_returns
 from bascule.risk.model import FactorModel, FactorModelSettings, RiskModel, close_returns, fit, fit_exposures
 from bascule.risk.pretrade import Action, PreTrade, PreTradeSettings, check_orders
 from bascule.risk.rolling import RollingBetas, Stability, rolling_betas, shrink, stability
@@ -90,6 +92,7 @@ __all__ = [
     "kupiec_band",
     "leader_betas",
     "lookback",
+    "market_returns",
     "portfolio_history",
     "regress",
     "rolling_betas",
