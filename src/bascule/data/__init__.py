@@ -7,7 +7,8 @@
    so for each new one; `repair` mends what it is asked to.
 3. `store` keeps them, with tables of slow data (`slow`): parquet files (`partitions`, `digest`) under a
    `manifest`, one writer at a time (`transaction`, `lock`), any number of readers (`reading`); it makes
-   longer candles (`resample`, `derived`) and a `provider` for qlib, whose values `prepare` makes.
+   longer candles (`resample`, `derived`) and a `provider` that panels and qlib read, made or grown by
+   `building`, whose values `prepare` makes.
    `pointintime` joins slow data onto a panel; `update` keeps a store up to date from its sources.
 4. `universe` chooses who is tradable when, `memberships` keeps that as history; `export` writes a freqtrade
    data folder.
