@@ -117,11 +117,29 @@ def show(names: Names) -> None:
 
 
 @factor_app.command("explain")
-def explain(texts: Annotated[list[str], typer.Argument(help="factor texts")]) -> None:
+def explain(
+    texts: Annotated[list[str], typer.Argument(help="factor texts")],
+    graph: Annotated[
+        Path | None, typer.Option(help="draw it: an HTML page, or a .dot file for Graphviz")
+    ] = None,
+) -> None:
     """Show how the engine would compute factor texts: shared parts, look-back, fields."""
     from bascule.engine import compile as plan
 
-    console.print(plan(texts).explain(), highlight=False, markup=False)
+    planned = plan(texts)
+    console.print(planned.explain(), highlight=False, markup=False)
+    if graph is None:
+        return
+    if graph.suffix == ".dot":
+        from bascule.core import files
+
+        with files.atomic_file(graph) as aside:
+            aside.write_text(planned.graph().dot() + "\n", "utf-8")
+    else:
+        from bascule.app.planpage import page
+
+        page(planned).write(graph)
+    console.print(f"graph: {graph}", highlight=False, soft_wrap=True)
 
 
 @factor_app.command("search")

@@ -40,6 +40,11 @@ def _figure(height: int = 320, **layout: Any) -> Any:
     return figure
 
 
+def blank(height: int) -> Any:
+    """A figure without traces, in the report's style."""
+    return _figure(height=height, hovermode="closest")
+
+
 def thin(series: pd.Series[Any]) -> pd.Series[Any]:
     """At most `MAX_POINTS` evenly spaced points of a curve, the last one always among them."""
     if len(series) <= MAX_POINTS:
