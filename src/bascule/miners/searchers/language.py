@@ -197,20 +197,22 @@ class LanguageModel:
         return self._failed("rejected questions", again=False)
 
     def _content(self, reply: Any) -> str | None:
-        choices: Any = getattr(reply, "choices", None) or [None]
-        message = getattr(choices[0], "message", None)
+        """The words of a reply. The client does not check what a server sends; nothing is taken for sure."""
+        choices = getattr(reply, "choices", None)
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        message, ended = getattr(choice, "message", None), getattr(choice, "finish_reason", None)
+        words = getattr(message, "content", None)
         if message is None:
             self.counts["garbled replies"] += 1
-            return None
-        if getattr(message, "refusal", None) or choices[0].finish_reason == "content_filter":
+        elif getattr(message, "refusal", None) or ended == "content_filter":
             self.counts["refusals"] += 1
-            return None
-        if not isinstance(message.content, str) or not message.content.strip():
+        elif not isinstance(words, str) or not words.strip():
             self.counts["empty replies"] += 1
-            return None
-        self.counts["replies"] += 1
-        self.counts["cut replies"] += choices[0].finish_reason == "length"
-        return message.content
+        else:
+            self.counts["replies"] += 1
+            self.counts["cut replies"] += ended == "length"
+            return words
+        return None
 
     def _book(self, question: str, usage: Any) -> None:
         """What a call used: as told, else the worst."""

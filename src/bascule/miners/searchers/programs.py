@@ -44,6 +44,7 @@ from bascule.miners.trees import size
 FUNCTIONS = ("setup", "update", "predict")
 _CONSTANTS = (0.0, 0.5, 1.0, 2.0)
 _TRIES = 60
+_REMEMBERED = 50_000
 _BINARY: Mapping[str, type[Operator]] = {
     "add": cell.Add, "sub": cell.Sub, "mul": cell.Mul, "div": cell.Div, "max": cell.Greater, "min": cell.Less,
 }  # fmt: skip
@@ -132,6 +133,7 @@ class Machine:
         self.grammar, self.settings = grammar, settings
         self.longest = settings.length or grammar.settings.length
         self._reducers: dict[str, type[Operator]] = {}
+        self._texts: dict[object, Node | None] = {}
         self._windows: dict[str, set[int]] = {}
         for action in grammar.actions:
             timed = action.extra and isinstance(action.extra[0], int)
@@ -174,8 +176,7 @@ class Machine:
                 for name in FUNCTIONS
             }
         )
-        fine = node is not None and size(node) > 1 and self.grammar.accepts(node)
-        return node if fine else None, pruned
+        return node if self._is_factor(node) else None, pruned
 
     def _function(self, name: str, program: Program, registers: dict[tuple[str, int], Register]) -> None:
         for number, op in enumerate(getattr(program, name)):
@@ -263,10 +264,19 @@ class Machine:
 
     def _made(self, operator: type[Operator], *args: Node | int | None) -> Node | None:
         """A text, unless an operand is missing, units do not fit, or it grows too long."""
-        nodes = [arg for arg in args if not isinstance(arg, int)]
-        if any(node is None for node in nodes) or all(isinstance(node, Constant) for node in nodes):
+        key = (operator, args)  # mutants share most of their lines
+        if key not in self._texts:
+            if len(self._texts) > _REMEMBERED:
+                self._texts.clear()
+            self._texts[key] = self._built(operator, *args)
+        return self._texts[key]
+
+    def _built(self, operator: type[Operator], *args: Node | int | None) -> Node | None:
+        nodes = tuple(arg for arg in args if not isinstance(arg, int))
+        known = tuple(node for node in nodes if node is not None)
+        if len(known) < len(nodes) or all(isinstance(node, Constant) for node in known):
             return None
-        if (len(nodes) == 2 and nodes[0] == nodes[1]) or pointless(operator, tuple(n for n in nodes if n)):
+        if (len(known) == 2 and known[0] == known[1]) or pointless(operator, known):
             return None
         try:
             node = operator(*args)
@@ -286,11 +296,15 @@ class Machine:
     # -- drawing -----------------------------------------------------------------------------------
 
     def operation(
-        self, function: str, rng: np.random.Generator, filled: Iterable[tuple[str, int]] | None = None
+        self,
+        function: str,
+        rng: np.random.Generator,
+        filled: Iterable[tuple[str, int]] | None = None,
+        name: str | None = None,
     ) -> Operation:
         """A random line; its operands are any registers of their kinds, or any of those that are filled."""
         names = self.names[function]
-        name = names[int(rng.integers(len(names)))]
+        name = name or names[int(rng.integers(len(names)))]
         out = int(rng.integers(self._counts[name[0]]))
         operands = []
         for kind in self._sources(name):
@@ -332,7 +346,9 @@ class Machine:
                     return pruned
 
     def _is_factor(self, node: Node | None) -> TypeGuard[Node]:
-        return node is not None and size(node) > 2 and self.grammar.dimension(node) == RATIO
+        if node is None or isinstance(node, Constant):
+            return False
+        return size(node) > 1 and self.grammar.dimension(node) == RATIO
 
     def mutated(self, program: Program, rng: np.random.Generator) -> Program:
         """One line inserted, removed, replaced or altered."""
@@ -354,12 +370,9 @@ class Machine:
 
     def _altered(self, op: Operation, function: str, rng: np.random.Generator) -> Operation:
         """One part of a line as in another line of the same name."""
-        for _ in range(200):
-            other = self.operation(function, rng)
-            if other.name == op.name:
-                part = ("out", "a", "b", "arg", "arg")[int(rng.integers(5))]
-                return Operation(**{**asdict(op), part: getattr(other, part)})
-        return op
+        other = self.operation(function, rng, name=op.name)
+        part = ("out", "a", "b", "arg", "arg")[int(rng.integers(5))]
+        return Operation(**{**asdict(op), part: getattr(other, part)})
 
 
 @dataclass
