@@ -118,7 +118,9 @@ RULES: Mapping[type[Node], Rule] = {
     trend.Slope: _spread, trend.Resi: _spread, trend.Rsquare: _pure,
     weighted.EMA: lambda d: d[0], weighted.WMA: _signed, weighted.Decay: lambda d: d[0],
     pair.Corr: _pure,
-    cross.CSRank: _pure, cross.CSZScore: _pure, cross.CSDemean: _spread,
+    rolling.TSMadZ: _pure, cross.CSRank: _pure, cross.CSZScore: _pure, cross.CSMadZ: _pure,
+    cross.CSRankGauss: _pure, cross.CSDemean: _spread, cross.CSTrimDemean: _spread,
+    cross.CSWinsorize: lambda d: d[0],
 }  # fmt: skip
 
 
