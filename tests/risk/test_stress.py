@@ -215,3 +215,11 @@ def test_betas_are_measured_where_there_are_candles() -> None:
     assert found.loss == pytest.approx(0.3 * (weights @ [1, 1.4, 0.6]), rel=0.02)
     (late,) = stress(Position(model(), weights), [fall], panel=panel.rows(0, 20))
     assert late.loss == pytest.approx(0.3 * (weights @ [1, 0.96, 1.28]))
+
+
+def test_the_default_stress_limit_is_one_of_prices() -> None:
+    """A venue that stops takes all whatever the orders are: it must not block them."""
+    found = check_orders(model(), NOW, np.array([0.25, 0.1, 0.0]), settings(stress=0.3))
+    assert found.passed
+    tight = check_orders(model(), NOW, np.array([0.9, 0.1, 0.0]), settings(stress=0.3))
+    assert 0.2 < tight.weights[0] < 0.9

@@ -288,8 +288,13 @@ def construct(
 def _panel(
     data: Path | None, timeframe: str, start: str | None, end: str | None, top: int | None
 ) -> tuple[Panel, str]:
+    from bascule.risk import with_liquidations
+
     found = read(data, timeframe, start, end, top=top)
-    return found.panel, found.source
+    panel = found.panel
+    if "open_interest" in panel.fields and "liquidation_size" not in panel.fields:
+        panel = with_liquidations(panel)
+    return panel, found.source
 
 
 def _report(

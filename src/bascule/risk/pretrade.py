@@ -24,9 +24,10 @@ from pydantic import Field
 from bascule.core import ConfigError, Panel, Settings, UniverseError
 from bascule.evaluate.rows import Float64Array
 from bascule.risk.model import RiskModel
-from bascule.risk.stress import SCENARIOS, Position, Scenario, stress
+from bascule.risk.stress import SCENARIOS, Position, Scenario, position_betas, stress
 
 _STEPS = 40
+MARKET_SCENARIOS = tuple(one for one in SCENARIOS if one.kind not in ("venue", "depeg"))
 
 
 class PreTradeSettings(Settings):
@@ -93,7 +94,7 @@ def check_orders(
     *,
     volume: Float64Array | None = None,
     leader: str | None = None,
-    scenarios: Sequence[Scenario] = SCENARIOS,
+    scenarios: Sequence[Scenario] = MARKET_SCENARIOS,
     panel: Panel | None = None,
 ) -> PreTrade:
     """Trim or block orders.
@@ -105,7 +106,8 @@ def check_orders(
         settings: limits.
         volume: value traded a day ``[N]``, for ``trade_share``.
         leader: of the stress scenarios.
-        scenarios: for the ``stress`` limit.
+        scenarios: for the ``stress`` limit; default crises and shocks of prices: what a stopped venue takes
+            does not depend on the orders.
         panel: candles to replay crises from.
 
     Raises:
@@ -190,9 +192,11 @@ def _measures(
         factor = float(norm.ppf(settings.level)) * settings.tail / np.sqrt(365.0)
         found.append((f"var = {settings.var:g}", settings.var, lambda w: model.volatility(w) * factor))
     if settings.stress is not None:
+        betas = position_betas(Position(model, np.zeros(len(model.instruments)), leader), panel)
 
         def worst(w: Float64Array) -> float:
-            return max(loss.loss for loss in stress(Position(model, w, leader), scenarios, panel=panel))
+            position = Position(model, w, leader, betas=betas)
+            return max(loss.loss for loss in stress(position, scenarios, panel=panel))
 
         found.append((f"stress = {settings.stress:g}", settings.stress, worst))
     for name, limit in settings.exposures.items():

@@ -112,6 +112,7 @@ class Position:
         leader: instrument that leads; None = the equal-weighted market of the model.
         venues: instrument → venue; others lie at "exchange".
         margined: True for futures: all equity is margin in the quote coin; False for spot.
+        betas: to the leader ``[N]``, where they are known already.
     """
 
     model: RiskModel
@@ -119,6 +120,7 @@ class Position:
     leader: str | None = None
     venues: Mapping[str, str] | None = None
     margined: bool = False
+    betas: Float64Array | None = None
 
 
 def stress(
@@ -143,11 +145,17 @@ def stress(
             f"{len(position.model.instruments)} instruments",
             where="risk.stress",
         )
-    betas = leader_betas(position.model, position.leader)
-    if panel is not None:
-        measured = _measured(panel, position)
-        betas = np.where(np.isfinite(measured), measured, betas)
+    betas = position.betas if position.betas is not None else position_betas(position, panel)
     return tuple(_apply(one, position, betas, panel) for one in scenarios)
+
+
+def position_betas(position: Position, panel: Panel | None) -> Float64Array:
+    """Betas to the leader: measured where the panel allows it, else the risk model's ``[N]``."""
+    betas = leader_betas(position.model, position.leader)
+    if panel is None:
+        return betas
+    measured = _measured(panel, position)
+    return np.where(np.isfinite(measured), measured, betas)
 
 
 def leader_betas(model: RiskModel, leader: str | None) -> Float64Array:
