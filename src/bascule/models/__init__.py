@@ -4,7 +4,8 @@
 2. `samples.py`, `labels.py`, `weights.py`: panels to samples, what they teach, and how much each counts;
    `sequence.py`, `timeframes.py`: features of several times and of several timeframes.
 3. `kind.py`, `registry.py`: the kinds of model, qlib's own classes, and how each is kept as data: `trees.py`,
-   `linear.py`, `nets.py` with the table `networks.py`; `zoo.py` says of every model of qlib whether it works.
+   `boosters.py`, `linear.py`, `nets.py` with the table `networks.py`; `zoo.py` says of every model of qlib
+   whether it works.
 4. `task.py`: one model, resumable, deterministic; `dataset.py`, `recording.py`, `quiet.py`: the seam to qlib.
 5. `train.py`: walk forward, fold by fold; `schemes.py`: combinatorial purged cross-validation; `audit.py`:
    leaks, refused or found.

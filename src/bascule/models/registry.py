@@ -7,16 +7,11 @@ from difflib import get_close_matches
 from importlib.util import find_spec
 
 from bascule.core import ConfigError
+from bascule.models.boosters import CatBoostKind, XGBoostKind
 from bascule.models.kind import Kind
 from bascule.models.linear import LinearKind
 from bascule.models.networks import NETWORKS
-from bascule.models.trees import (
-    CatBoostKind,
-    DoubleEnsembleKind,
-    HighFrequencyKind,
-    LightGBMKind,
-    XGBoostKind,
-)
+from bascule.models.trees import DoubleEnsembleKind, HighFrequencyKind, LightGBMKind
 
 _TREES = (LightGBMKind(), HighFrequencyKind(), XGBoostKind(), CatBoostKind(), DoubleEnsembleKind())
 KINDS: Mapping[str, Kind] = {one.name: one for one in (*_TREES, LinearKind(), *NETWORKS)}
