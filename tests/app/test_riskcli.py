@@ -115,6 +115,11 @@ def test_construct_with_alpha_views_and_limits(candles: Path, tmp_path: Path) ->
     assert code == 0 and "mean_variance of candles" in told
     frame = pd.read_csv(out)
     assert frame["weight"].sum() == pytest.approx(1, abs=1e-6) and frame["weight"].max() <= 0.3 + 1e-6
+    held = tmp_path / "held.yaml"
+    held.write_text("BTC_USDT: 0.6\nC003_USDT: 0.4\n")
+    settings.write_text("objective: min_variance\nlimits: {max_weight: 0.6, turnover: 0.2}\n")
+    code, told = call("construct", settings, *given, "--current", held)
+    assert code == 0 and "turnover 0.20" in told and "held back by: " in told
     code, told = call("construct", *given)
     assert code == 0 and "min_variance" in told
     settings.write_text("limits: {max_weight: 0.01}\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bascule.app import riskinputs as inputs
 from bascule.app.candles import read
-from bascule.core import ConfigError
 
 if TYPE_CHECKING:
     from bascule.app.riskreport import RiskReport
@@ -183,12 +182,12 @@ def causal(
     """
     from bascule import risk
 
-    dag, texts = _graph(graph)
+    dag, texts = inputs.graph_and_texts(graph)
     given = None if controls is None else [name.strip() for name in controls.split(",") if name.strip()]
     if given is not None:
         risk.check_controls(dag, given, override=override)
     panel, source = _panel(data, timeframe, start, end, top)
-    arrays, slices = _nodes(panel, dag, texts, horizon)
+    arrays, slices = inputs.nodes(panel, dag, texts, horizon)
     values = {"lags": max(horizon - 1, 1), "repeats": repeats, "block": panel.timeframe.bars(7.0)}
     settings = risk.CausalSettings.read({**values, "override": override}, where="options")
     found = risk.causal_check(dag, arrays, settings, controls=given, slices=slices)
@@ -245,19 +244,19 @@ def construct(
 
     chosen = portfolio.ConstructionSettings()
     if settings is not None:
-        chosen = portfolio.ConstructionSettings.read(_yaml(settings), where=str(settings))
+        chosen = portfolio.ConstructionSettings.read(inputs.mapping(settings), where=str(settings))
     panel, source = _panel(data, timeframe, start, end, top)
     fitted = risk.fit(panel)
     now = fitted.at(len(fitted.time) - 1)
-    expected = None if alpha is None else _alpha(panel, now, alpha, ic)
+    expected = None if alpha is None else inputs.expected_returns(panel, now, alpha, ic)
     if views is not None:
-        expected, now = _believed(now, expected, views, ic)
+        expected, now = inputs.believed(now, expected, views, ic)
     if expected is None and chosen.objective == "mean_variance":
         chosen = chosen.model_copy(update={"objective": "min_variance"})
     index = [panel.instruments.index(name) for name in now.instruments]
     day = panel.timeframe.bars(1.0)
     dollars = np.nan_to_num((panel["close"][-day:, index] * panel["volume"][-day:, index]).astype(np.float64))
-    held = None if current is None else _weights_of(current, now.instruments)
+    held = None if current is None else inputs.weights_of(current, now.instruments)
     draws = portfolio.scenarios(fitted, len(fitted.time) - 1, 2000) if chosen.objective == "cvar" else None
     found = portfolio.construct(
         now, chosen, alpha=expected, current=held, volume=dollars.sum(axis=0), scenarios=draws
@@ -308,7 +307,7 @@ def _report(
     from bascule.app.riskreport import measure
 
     panel, source = _panel(data, timeframe, *window, top)
-    given = None if weights is None else _shares(weights)
+    given = None if weights is None else inputs.shares(weights)
     return measure(panel, source, given, settings=settings)
 
 
@@ -319,118 +318,6 @@ def _write(found: RiskReport, html: Path | None) -> None:
 
     risk_page(found).write(html)
     console.print(f"page: {html}", highlight=False, soft_wrap=True)
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"cannot be read: {reason}", where=str(path), remedy="correct the file") from None
-    if not isinstance(content, dict):
-        raise ConfigError("the file is no mapping", where=str(path), remedy="write key: value")
-    return content
-
-
-def _shares(path: Path) -> dict[str, float]:
-    """Weights of a YAML file."""
-    from bascule.core import Instrument
-
-    found: dict[str, float] = {}
-    for name, value in _yaml(path).items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigError(
-                f"{name}: {value!r} is no weight", where=str(path), remedy="write BTC_USDT: 0.25"
-            )
-        found[Instrument.parse(str(name)).id] = float(value)
-    return found
-
-
-def _weights_of(path: Path, instruments: Sequence[str]) -> Any:
-    import numpy as np
-
-    shares = _shares(path)
-    return np.array([shares.get(name, 0.0) for name in instruments])
-
-
-def _graph(path: Path) -> tuple[Any, dict[str, str]]:
-    from bascule.risk import Dag, DagSettings
-
-    content = _yaml(path)
-    texts = content.pop("data", {})
-    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
-        raise ConfigError("data must give a factor text for each node", where=str(path), remedy="node: text")
-    return Dag.of(DagSettings.read(content, where=str(path)), where=str(path)), texts
-
-
-def _nodes(
-    panel: Panel, dag: Any, texts: dict[str, str], horizon: int
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Arrays of the nodes, and slices by coin group and period."""
-    import numpy as np
-
-    from bascule import engine, evaluate
-    from bascule.factors import Factor
-
-    foreign = sorted(set(texts) - {dag.treatment, dag.outcome, *dag.controls})
-    if foreign:
-        raise ConfigError(
-            f"data for the unknown node {foreign[0]!r}", where="data", remedy="correct its name"
-        )
-    if dag.treatment not in texts:
-        raise ConfigError(
-            f"no text for {dag.treatment!r}", where="data", remedy=f"{dag.treatment}: a factor text"
-        )
-    names = list(texts)
-    plan = [texts[name] if name == dag.outcome else Factor(name, texts[name]).text for name in names]
-    values = engine.evaluate(plan, panel)
-    inside = panel.members
-    arrays = {name: np.where(inside, one, np.nan) for name, one in zip(names, values, strict=True)}
-    if dag.outcome not in arrays:
-        arrays[dag.outcome] = np.where(inside, evaluate.forward_return(panel, horizon), np.nan)
-    rows, columns = np.indices(panel.shape)
-    parts = 4
-    slices = {
-        "periods": {f"part {p + 1}": rows * parts // panel.shape[0] == p for p in range(parts)},
-        "coins": {f"group {p + 1}": columns % parts == p for p in range(parts)},
-    }
-    return arrays, slices
-
-
-def _alpha(panel: Panel, now: Any, text: str, ic: float) -> Any:
-    """Expected return a bar: IC · volatility · score of the factor among the instruments (Grinold's rule)."""
-    import numpy as np
-
-    from bascule import engine
-    from bascule.factors import Factor
-
-    values = engine.evaluate([Factor("alpha", text).text], panel, rows=1)[0, -1].astype(np.float64)
-    values = values[[panel.instruments.index(name) for name in now.instruments]]
-    good = np.isfinite(values)
-    if good.sum() < 3 or values[good].std() == 0.0:
-        raise ConfigError(
-            "the alpha does not vary in the last row", where="--alpha", remedy="use another text"
-        )
-    score = np.where(good, (values - values[good].mean()) / values[good].std(), 0.0)
-    own = (now.exposures @ now.root()) ** 2
-    return ic * np.sqrt(own.sum(axis=1) + now.specific_variance) * score
-
-
-def _believed(now: Any, expected: Any, path: Path, ic: float) -> tuple[Any, Any]:
-    """Expected returns and risk after views on factors, and the alpha's own where there is one."""
-    import numpy as np
-
-    from bascule import portfolio
-
-    settings = portfolio.load_views(path)
-    views = portfolio.views_of(settings, now.names, now.factor_covariance, now.bars_a_year)
-    if expected is not None:
-        views = views.join(portfolio.views_of_alpha(now, expected, ic=ic))
-    prior = np.zeros(len(now.names))
-    believed = portfolio.posterior(now.names, now.factor_covariance, prior, views, tau=settings.tau)
-    return believed.assets(now)
 
 
 def _effect(effect: Effect) -> list[str]:

@@ -66,26 +66,10 @@ def solve(model: RiskModel, limits: Sequence[Limit], current: Float64Array, util
     keep = np.concatenate([np.arange(3 * n)[columns[p]] for p in parts])
     width = len(keep) + k
 
-    equal: list[tuple[Any, Float64Array]] = [
-        (_padded(sparse.csr_array(root.T), k, len(keep), minus_identity=True), np.zeros(k))
-    ]
+    equal = [(_padded(sparse.csr_array(root.T), k, len(keep), minus_identity=True), np.zeros(k))]
     below: list[tuple[Any, Float64Array]] = []
     for one in sums:
-        matrix = one.matrix
-        if not held:  # long only: |w| = w
-            matrix = sparse.hstack(
-                [matrix[:, columns[0]] + matrix[:, columns[2]], matrix[:, columns[1]], matrix[:, columns[2]]],
-                format="csr",
-            )
-        matrix = _padded(matrix[:, keep], k, len(keep))
-        same = one.low == one.high
-        if same.all():
-            equal.append((matrix, one.low))
-            continue
-        for sign, bound in ((1.0, one.high), (-1.0, -one.low)):
-            good = np.flatnonzero(np.isfinite(bound))
-            if len(good):
-                below.append((sign * matrix[good], bound[good]))
+        _add(one, _padded(_whole(one.matrix, columns, held)[:, keep], k, len(keep)), equal, below)
     if traded or held:
         g, h = definitions(current)
         rows = np.concatenate([np.arange(2 * n) if traded else [], np.arange(2 * n, 4 * n) if held else []])
@@ -113,6 +97,30 @@ def solve(model: RiskModel, limits: Sequence[Limit], current: Float64Array, util
     size = max(utility.risk_aversion * variance, float(np.abs(utility.alpha).max(initial=0.0)))
     size = size if size > 1e-30 else 1.0  # nothing varies and nothing is expected: any portfolio will do
     return _run(clarabel, sparse.diags_array(quadratic, format="csc"), linear, a, b, cones, size)[:n]
+
+
+Rows = list[tuple[Any, Float64Array]]
+
+
+def _whole(matrix: Any, columns: list[slice], held: bool) -> Any:
+    """A limit's matrix; without variables for |w| (long only) their coefficients go to w."""
+    from scipy import sparse
+
+    if held:
+        return matrix
+    on_w, on_t, on_g = (matrix[:, part] for part in columns)
+    return sparse.hstack([on_w + on_g, on_t, on_g], format="csr")
+
+
+def _add(limit: Limit, matrix: Any, equal: Rows, below: Rows) -> None:
+    """A limit's rows, as equations where both ends are the same."""
+    if (limit.low == limit.high).all():
+        equal.append((matrix, limit.low))
+        return
+    for sign, bound in ((1.0, limit.high), (-1.0, -limit.low)):
+        good = np.flatnonzero(np.isfinite(bound))
+        if len(good):
+            below.append((sign * matrix[good], bound[good]))
 
 
 def _run(

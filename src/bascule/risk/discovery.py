@@ -1,6 +1,5 @@
 """Suggests a causal graph from data: the PC algorithm (Spirtes, Glymour & Scheines 2000; order-independent
-form of
-Colombo & Maathuis 2014) with Fisher's test of partial correlations.
+form of Colombo & Maathuis 2014) with Fisher's test of partial correlations.
 
 1. Begin with all pairs joined; remove a pair that is independent given some set of neighbours, for sets of
    growing size; remember the set.

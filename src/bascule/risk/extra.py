@@ -1,6 +1,4 @@
-"""The libraries of the extra ``risk`` (skfolio, cvxpy and clarabel below it, networkx): imported when
-needed.
-"""
+"""The libraries of the extra ``risk`` (skfolio with cvxpy and clarabel, networkx), imported when needed."""
 
 from __future__ import annotations
 

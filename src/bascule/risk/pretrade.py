@@ -1,7 +1,6 @@
 """The last check before orders go out: target weights against hard limits.
 
-1. Targets that are not finite, or in instruments that the risk model does not know, are blocked: the position
-   stays as it is (selling is always allowed).
+1. Targets that are not finite are blocked: the position stays as it is.
 2. Weights beyond ``max_weight`` and trades beyond ``trade_share`` of a day's volume are trimmed to it.
 3. Limits of the whole (gross, net, volatility, VaR, stress, exposures): if the targets pass, they go. Else
    trades are split into those that reduce positions and those that build them; the former go in full and

@@ -82,12 +82,7 @@ def rolling_betas(
     k = factors.shape[1]
     if len(factors) != rows:
         raise DataError(f"{rows} rows of returns, {len(factors)} of factors", where="risk.rolling_betas")
-    if window < k + 3 or every < 1 or lags < 0 or not 0.0 < min_share <= 1.0:
-        raise ConfigError(
-            f"window {window}, every {every}, lags {lags}, min_share {min_share} for {k} factors",
-            where="risk.rolling_betas",
-            remedy=f"window ≥ {k + 3}, every ≥ 1, lags ≥ 0, 0 < min_share ≤ 1",
-        )
+    _check(k, window, every, lags, min_share)
     ends = np.arange(window - 1, rows, every)
     shape = (len(ends), width)
     found = RollingBetas(
@@ -124,6 +119,15 @@ def rolling_betas(
     if errors == "newey-west":
         _newey_west(design, returns, known, found, lags)
     return found
+
+
+def _check(k: int, window: int, every: int, lags: int, min_share: float) -> None:
+    if window < k + 3 or every < 1 or lags < 0 or not 0.0 < min_share <= 1.0:
+        raise ConfigError(
+            f"window {window}, every {every}, lags {lags}, min_share {min_share} for {k} factors",
+            where="risk.rolling_betas",
+            remedy=f"window ≥ {k + 3}, every ≥ 1, lags ≥ 0, 0 < min_share ≤ 1",
+        )
 
 
 class _Sums:
