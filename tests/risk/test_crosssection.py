@@ -104,3 +104,33 @@ def test_shapes_are_checked() -> None:
     x, y, w = _case(5, 6, 3)
     with pytest.raises(DataError, match="do not fit"):
         regress(x, y[:4], w)
+
+
+@pytest.mark.filterwarnings("ignore")  # skfolio's and pandas' own
+def test_equals_skfolios_characteristics_model() -> None:
+    """Factor returns, specific returns and t-statistics, with its exposures of the row before and its
+    weights."""
+    from skfolio.datasets import make_synthetic_characteristics
+    from skfolio.descriptor import EWMomentum, EWVolatility, LogMarketCap
+    from skfolio.factor_exposure import FixedWeightedFactor, GlobalFactor
+    from skfolio.prior import CharacteristicsFactorModel
+
+    data = make_synthetic_characteristics(n_assets=40, n_observations=140, n_industries=2, random_state=0)
+    styles = {
+        "momentum": EWMomentum(half_life=15, skip=2),
+        "size": LogMarketCap(),
+        "vol": EWVolatility(half_life=15),
+    }
+    factors = [(name, FixedWeightedFactor(descriptors=[(name, one)])) for name, one in styles.items()]
+    fitted = CharacteristicsFactorModel(factors=[("market", GlobalFactor()), *factors])
+    theirs = fitted.fit(characteristics=data).factor_model_
+    rows = len(theirs.observations)
+    x = np.full((4, rows, 40), np.nan, np.float32)
+    x[:, 1:] = np.moveaxis(theirs.exposures, 2, 0)[:, :-1]
+    returns = np.asarray(data["returns"])[-rows:]
+    found = regress(x, returns, np.nan_to_num(theirs.regression_weights))
+    assert found.returns[1:] == pytest.approx(theirs.factor_returns[1:], abs=1e-8)
+    both = np.isfinite(found.residuals) & np.isfinite(theirs.idio_returns)
+    assert both.sum() > 0.8 * found.count.sum()
+    assert found.residuals[both] == pytest.approx(theirs.idio_returns[both], abs=1e-7)
+    assert found.t[1:] == pytest.approx(theirs.cs_regression_t_stats, abs=1e-5, nan_ok=True)
