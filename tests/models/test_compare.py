@@ -93,12 +93,12 @@ def test_a_real_difference_is_significant_and_a_chance_one_is_not() -> None:
 
 def test_chance_differences_are_called_significant_about_as_often_as_they_may_be() -> None:
     hits = 0
-    for seed in range(40):
+    for seed in range(20):
         random = np.random.default_rng(100 + seed)
         panel = random_panel(seed, 400, 8)
         pair = {name: random.standard_normal((400, 8)).astype(np.float32) for name in ("a", "b")}
         hits += judge(pair, panel, horizon=3, reps=200, seed=1).duels[0].significant
-    assert hits <= 6
+    assert hits <= 4
 
 
 def test_all_are_judged_on_the_cells_that_all_have() -> None:

@@ -13,7 +13,7 @@ from bascule.models.samples import gather
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "models.md"
 # everyday models in the fast run; the rest is slow only because there are so many
-DAILY = ("LGBModel", "XGBModel", "LinearModel", "TransformerModel")
+DAILY = ("LGBModel", "XGBModel", "LinearModel")
 
 
 def _ids(one: zoo.Entry) -> str:
