@@ -12,8 +12,8 @@ Shi et al.: "AlphaForge: A Framework to Mine and Dynamically Combine Formulaic A
    drawn place by place (Gumbel), each masked by what its beginning leaves legal; gradients pass straight
    through to the softmax. With the predictor frozen the generator is trained to raise the predicted score
    and to keep pairs of texts apart, in their actions and in the predictor's hidden layer.
-4. The next texts come from the generator, but for a share of random draws; texts seen before are drawn again.
-   After every `refit` texts back to 2.
+4. The next texts come from the generator, but for a share of random draws; texts seen before are drawn again,
+   after a few rounds at random. After every `refit` texts back to 2.
 
 What passes the thresholds of |IC|, |IC/deviation| and correlation forms the `zoo`, for stage two (weights
 that follow recent ICs: `bascule.models.combine`).
@@ -32,6 +32,7 @@ from pydantic import Field
 
 from bascule.core import Settings
 from bascule.expr import Node
+from bascule.miners.canonical import canonical
 from bascule.miners.grammar import Grammar
 from bascule.miners.pool import Pool
 from bascule.miners.search import Arrays, Outcome, State
@@ -131,6 +132,7 @@ class AlphaForge:
             self.predictor = Predictor(size, self._length)
         self._actions = np.empty((0, self._length), np.int64)
         self._scores = np.empty(0)
+        self._seen: set[str] = set()  # canonical
         self._fitted = 0  # texts that the last fit knew
         self._fits = 0
         self._texts: Texts | None = None
@@ -141,25 +143,24 @@ class AlphaForge:
     def propose(self, count: int) -> Sequence[Node]:
         """Random draws at first, then mostly the generator's, fresh ones as far as they can be had."""
         free = count if not self._fits else int(self._rng.binomial(count, self.settings.explore))
-        seen = {row.tobytes() for row in self._actions}
-        parts = [self._fresh(free, seen, learned=False), self._fresh(count - free, seen, learned=True)]
+        parts = [self._fresh(free, learned=False), self._fresh(count - free, learned=True)]
         self._texts = Texts.joined([part for part in parts if len(part.nodes)])
         return self._texts.nodes
 
-    def _fresh(self, count: int, seen: set[bytes], *, learned: bool) -> Texts:
-        """Texts not seen before; after a few rounds seen ones too."""
+    def _fresh(self, count: int, *, learned: bool) -> Texts:
+        """Texts not seen before, in whatever words; what a few rounds do not give is drawn at random."""
         parts: list[Texts] = []
-        missing = count
         for attempt in range(4):
-            texts = self._drawn(missing, learned=learned)[0]
-            rows = [
-                row
-                for row, actions in enumerate(texts.actions)
-                if attempt == 3 or (actions.tobytes() not in seen and not seen.add(actions.tobytes()))  # type: ignore[func-returns-value]
-            ]
+            texts = self._drawn(count, learned=learned and attempt < 3)[0]
+            rows = []
+            for row, node in enumerate(texts.nodes):
+                text = str(canonical(node))
+                if text not in self._seen or attempt == 3:
+                    self._seen.add(text)
+                    rows.append(row)
             parts.append(texts.take(np.array(rows, np.int64)))
-            missing -= len(rows)
-            if not missing:
+            count -= len(rows)
+            if not count:
                 break
         return Texts.joined(parts)
 
@@ -286,7 +287,7 @@ class AlphaForge:
         """Generator, all texts with their scores, both networks, the zoo."""
         state = {
             "rng": self._rng.bit_generator.state, "zoo": self.zoo, "fitted": self._fitted, "fits": self._fits,
-            "shown": self._shown,
+            "shown": self._shown, "seen": sorted(self._seen),
         }  # fmt: skip
         networks = {**packed("generator", self.generator), **packed("predictor", self.predictor)}
         return state, {**networks, "actions": self._actions, "scores": self._scores}
@@ -295,6 +296,7 @@ class AlphaForge:
         """Go on from there."""
         self._rng.bit_generator.state = state["rng"]
         self.zoo, self._shown = list(state["zoo"]), dict(state["shown"])
+        self._seen = set(state["seen"])
         self._fitted, self._fits = state["fitted"], state["fits"]
         self._actions, self._scores = arrays["actions"], arrays["scores"]
         unpack("generator", self.generator, arrays)

@@ -7,8 +7,7 @@ reward is the squared IC).
 2. Balance: log Z + log π(text) = log m(text) + log R(text) for every text, log Z learned beside the policy;
    the loss is the mean squared difference.
 3. R = (floor + (r + w·c in usual rewards))^sharpness > 0, r what it adds beyond the pool, c its own |IC| less
-   a standard error. The larger the
-   sharpness (an inverse temperature), the more the best are preferred.
+   a standard error. The larger the sharpness (an inverse temperature), the more the best are preferred.
 4. m is the grammar's own chance of the text: rewards tilt typed random search. With m = 1, as in alpha-gfn,
    long texts, which outnumber short ones by a power of the vocabulary, make up nearly all of Z, whatever
    they earn. (`measure=False` gives that.)
@@ -44,8 +43,8 @@ class GFlowNetSettings(Settings):
     """Trajectory balance."""
 
     policy: PolicySettings = Field(default=PolicySettings())
-    reward: RewardSettings = Field(default=RewardSettings(repeat=1.0))
-    rate: float = Field(default=1e-3, gt=0, le=1, description="learning rate of Adam for the policy")
+    reward: RewardSettings = Field(default=RewardSettings(repeat=0.3))
+    rate: float = Field(default=3e-3, gt=0, le=1, description="learning rate of Adam for the policy")
     rate_z: float = Field(default=5e-2, gt=0, le=1, description="learning rate of Adam for log Z")
     sharpness: float = Field(default=4.0, gt=0, le=100, description="power of the reward")
     floor: float = Field(default=0.1, gt=0, description="added to rewards, in usual rewards: all is > 0")
