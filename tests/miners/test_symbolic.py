@@ -40,7 +40,7 @@ from tests.miners.markets import panel, problem
 
 GRAMMAR = Grammar(GrammarSettings(windows=(5, 10, 24), lags=(1, 5), length=8))
 TREES = Trees(GRAMMAR)
-SMALL = EvolutionSettings(population=24)
+SMALL = EvolutionSettings(population=24, hierarchy=(), diversity=None)
 
 SEARCHERS: dict[str, Callable[[int, Part], Searcher]] = {
     "evolution": lambda seed, part: Evolution(GRAMMAR, seed, part, SMALL),
@@ -233,7 +233,7 @@ def test_nobody_reaches_what_comes_after_the_train_part(kind: str) -> None:
 def test_evolution_beats_random_at_equal_proposals() -> None:
     """IC in the test part, on a faintly planted market, mean over fixed seeds."""
     market, grammar = problem(planted=0.1), Grammar()
-    options = EvolutionSettings(population=40)
+    options = EvolutionSettings(population=40, hierarchy=(), diversity=None)
 
     def found(searcher: Searcher) -> float:
         search = Miner(market, searcher, grammar, SearchSettings(proposals=320)).run()
@@ -259,7 +259,7 @@ def test_quality_diversity_keeps_people_apart() -> None:
     part = problem().train
 
     def alike(diversity: float | None) -> float:
-        options = EvolutionSettings(population=16, diversity=diversity)
+        options = EvolutionSettings(population=16, hierarchy=(), diversity=diversity)
         searcher = Evolution(GRAMMAR, 2, part, options)
         Miner(problem(), searcher, GRAMMAR, search_settings(128)).run()
         texts = [one["score"]["text"] for one in searcher.state()[0]["people"]]

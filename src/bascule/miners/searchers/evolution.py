@@ -60,14 +60,11 @@ class EvolutionSettings(Settings):
     )
     parsimony: float = Field(default=0.0002, ge=0, description="price of a token, in IC")
     hierarchy: tuple[int, ...] = Field(
-        default=(), description="lengths to begin with, ascending; empty: the grammar's from the start"
+        default=(5, 9), description="lengths to begin with, ascending; empty: the grammar's from the start"
     )
     stage: int = Field(default=400, ge=1, description="proposals within each length of the hierarchy")
     diversity: float | None = Field(
-        default=None,
-        gt=0,
-        le=1,
-        description="|correlation| from which two are alike; null: no replacement by it",
+        default=0.7, gt=0, le=1, description="|correlation| from which two are alike; null: none ever are"
     )
 
     @model_validator(mode="after")
