@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from bascule import engine, factors
 from bascule.core import DataError, ExpressionError, Panel
 from bascule.engine import native_run
-from bascule.expr import OPERATORS, Node
+from bascule.expr import OPERATORS, Kind, Node, Type, walk
+from bascule.expr.elementwise import Div
+from bascule.expr.shift import Ref
 from bascule.kernels.native import library
 from tests.markets import random_panel
 from tests.properties.expressions import columnwise, expressions
@@ -292,3 +294,37 @@ def test_lanes_are_refused_where_they_cannot_be() -> None:
         engine.evaluate_lanes(engine.compile(["CSRank($close)"]), panel)
     with pytest.raises(DataError, match="contiguous"):
         engine.evaluate_lanes(engine.compile(["$close"]), panel, out=np.empty((1, 2, 40, 15), np.float32))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("Ref($high,5)/Ref(Max($vwap,10),5)", "Max($vwap,10)"),
+        ("Ref(TSMinMaxScale($high,24),5)/Ref(Max($vwap,12),5)", "Max($vwap,12)"),
+        ("Ref($low,5)*Ref(IdxMax($close,10),5)", "IdxMax($close,10)", "Max($close,10)"),
+        ("Mean($close/Max($high,10),5)", "Max($high,10)", "$close/Max($high,10)"),
+        ("Sum($volume,5)/Sum($volume,10)", "Ref(Sum($volume,5)/Sum($volume,10),3)", "Sum($volume,5)"),
+    ],
+)
+def test_a_value_may_be_wanted_now_and_its_quotient_earlier(texts: tuple[str, ...]) -> None:
+    panel = candles(200)
+    together = engine.evaluate(texts, panel, executor="native")
+    for text, values in zip(texts, together, strict=True):
+        np.testing.assert_array_equal(values, engine.evaluate([text], panel, executor="native")[0])
+        np.testing.assert_allclose(
+            values, engine.evaluate([text], panel, executor="reference")[0], rtol=1e-4, atol=1e-6
+        )
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(expressions(columnwise()))
+def test_what_else_is_asked_for_changes_nothing(node: Node) -> None:
+    panel = cheap()
+    parts = [part for part in walk(node) if part.kind is not Kind.LEAF and part.type is not Type.BOOL][-4:]
+    shifted = [Ref(part, 3) for part in parts]
+    asked = [*parts, *shifted, *(Div(one, Ref(node, 2)) for one in parts[:2] if node.type is not Type.BOOL)]
+    if not asked:
+        return
+    together = engine.evaluate(asked, panel, executor="native")
+    for one, values in zip(asked, together, strict=True):
+        assert same(values, engine.evaluate([one], panel, executor="native")[0]), str(one)

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bascule.engine.native_values import At, Value, Values
@@ -57,20 +57,6 @@ def users(values: Sequence[Value]) -> list[list[int]]:
             if operand.value >= 0:
                 found[operand.value].append(number)
     return found
-
-
-def history(values: Sequence[Value], outputs: Iterable[At]) -> list[int]:
-    """Rows before a tile's first that each value is needed for when a run begins."""
-    back = [0] * len(values)
-    for output in outputs:
-        back[output.value] = max(back[output.value], output.lag)
-    for number in range(len(values) - 1, -1, -1):
-        value = values[number]
-        for operand in value.operands:
-            if operand.value >= 0:
-                need = back[number] + operand.lag + value.window - 1
-                back[operand.value] = max(back[operand.value], need)
-    return back
 
 
 def _chains(table: Values, outputs: Sequence[At]) -> list[Chain]:
@@ -137,7 +123,29 @@ def _step(table: Values, chain: Chain, number: int) -> Chain | None:
     return replace(chain, final=number, finish=FINISHES[value.op][places[0]], other=other, steps=steps)
 
 
-def _calls(table: Values, chains: Sequence[Chain], back: Sequence[int]) -> list[Call]:
+def _history(values: Sequence[Value], chains: Sequence[Chain], outputs: Iterable[At]) -> dict[int, int]:
+    """Rows before a tile's first that each written value is needed for when a run begins.
+
+    Of what is written: a value that its readers finish on the way out is read by none of them.
+    """
+    back = {chain.final: 0 for chain in chains}
+
+    def need(at: At, rows: int) -> None:
+        if at.value in back:
+            back[at.value] = max(back[at.value], rows)
+
+    for output in outputs:
+        need(output, output.lag)
+    for chain in sorted(chains, key=lambda one: -one.final):  # readers come after what they read
+        rows, root = back[chain.final], values[chain.root]
+        for operand in root.operands:
+            need(operand, rows + operand.lag + root.window - 1)
+        if chain.finish:
+            need(chain.other, rows + chain.other.lag)
+    return back
+
+
+def _calls(table: Values, chains: Sequence[Chain], back: Mapping[int, int]) -> list[Call]:
     groups: dict[tuple[object, ...], Call] = {}
     for chain in chains:
         root = table.values[chain.root]
@@ -156,8 +164,8 @@ def _calls(table: Values, chains: Sequence[Chain], back: Sequence[int]) -> list[
 def schedule(table: Values, outputs: Sequence[At]) -> list[Call]:
     """All kernel calls in order."""
     values = table.values
-    back = history(values, outputs)
-    pending = _calls(table, _chains(table, outputs), back)
+    chains = _chains(table, outputs)
+    pending = _calls(table, chains, _history(values, chains, outputs))
     ready = {number for number, value in enumerate(values) if value.op == "INPUT"}
     order: list[Call] = []
 
