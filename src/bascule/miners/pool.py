@@ -2,7 +2,7 @@
 
 With factors standardised in every row, c their mean ICs with the label and C their mean correlations, the
 combination of least squared error has weights w = (C + λ·1)⁻¹ c and its IC is about √(cᵀ (C + λ·1)⁻¹ c)
-(AlphaGen, arXiv 2306.12964, sec. 3.2, whose gradient steps on 1 − 2 wᵀc + wᵀCw have this optimum).
+(AlphaGen, arXiv 2306.12964, whose gradient steps on 1 − 2 wᵀc + wᵀCw have this optimum).
 
 A candidate with IC a and correlations b to the pool adds, by the inverse of a bordered matrix,
 (a − bᵀw)² / (1 + λ − bᵀ(C + λ·1)⁻¹b) to cᵀw. Whoever is too much like a

@@ -66,7 +66,7 @@ def frequent_subtrees(nodes: Iterable[Node], most: int, least_size: int = 3) -> 
     """Shapes of the subtrees that most texts share, the commonest first.
 
     Only *closed* ones: a subtree that is never seen but within one larger subtree says nothing beyond it
-    (LLM + MCTS, arXiv 2505.11122, sec. 3.4: subtrees down to the raw features, parameters left open).
+    (LLM + MCTS, arXiv 2505.11122: subtrees down to the raw features, parameters left open).
 
     Args:
         nodes: texts.

@@ -9,9 +9,9 @@
    the population moves on.
 3. Replacement: the newcomer takes the place of the least fit, if it is fitter.
 4. `hierarchy`: the search begins among short texts, and goes on to longer ones from the best of them
-   (AutoAlpha, sec. 3.2).
+   (AutoAlpha).
 5. `diversity`: quality-diversity replacement. A newcomer that resembles someone takes *that one's* place or
-   none (AutoAlpha, PCA-QD, sec. 3.3). Likeness here is the correlation of sketches, i.e. an estimate of the
+   none (AutoAlpha, PCA-QD). Likeness here is the correlation of sketches, i.e. an estimate of the
    mean correlation across coins, instead of that of the values' first principal components: as cheap, and it
    keeps what one component drops.
 """

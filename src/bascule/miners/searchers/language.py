@@ -272,7 +272,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 class LanguageProposer:
     """Lets a language model refine; where it fails, the grammar's own proposer does.
 
-    It is asked for a remark on what to change first, and then for the formulae (2505.11122, sec. 3.3).
+    It is asked for a remark on what to change first, and then for the formulae (2505.11122).
 
     Args:
         model: who is asked.

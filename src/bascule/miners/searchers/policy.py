@@ -1,7 +1,7 @@
 """A policy that writes texts action by action, shared by QuantFactor REINFORCE, PPO and GFlowNet.
 
 1. What is written so far goes through an LSTM over action ids (2 layers of 128, as AlphaGen's shared encoder,
-   arXiv 2306.12964, sec. 4.1).
+   arXiv 2306.12964).
 2. A head adds its logits to the log-odds of the grammar's own random draw (`Grammar.odds`). It starts near
    zero: the policy starts as typed random search and learns what to change. `odds=0` starts uniform over
    legal actions, as the papers' do.

@@ -1,4 +1,4 @@
-"""Proximal policy optimisation, as AlphaGen searches (Yu et al., arXiv 2306.12964, sec. 4.2 and its code).
+"""Proximal policy optimisation, as AlphaGen searches (Yu et al., arXiv 2306.12964, and its code).
 
 1. Texts are collected until they make up a roll-out of 2,048 actions.
 2. Each is paid at its end: what it adds to the pool beyond what the pool knows. Advantages are generalised
