@@ -102,10 +102,11 @@ def test_a_file_that_may_still_come_is_asked_for_again(tmp_path: Path) -> None:
     ("body", "complaint"),
     [
         (b"\x1f\x8bxx", "not a whole gzip file"),
-        (gzip.compress(b"timestamp,price,size\n1,2,3\n"), "column side is missing"),
-        (gzip.compress(b"timestamp,price,size,side\n"), "no trade"),
-        (gzip.compress(b"timestamp,price,size,side\n1,2,x,Buy\n"), "could not convert"),
+        (gzip.compress(b"timestamp,price,size\n1,2,3\n", mtime=0), "column side is missing"),
+        (gzip.compress(b"timestamp,price,size,side\n", mtime=0), "no trade"),
+        (gzip.compress(b"timestamp,price,size,side\n1,2,x,Buy\n", mtime=0), "could not convert"),
     ],
+    ids=["torn", "no side", "empty", "no number"],  # the bytes themselves are no name
 )
 def test_damaged_files_of_trades_are_refused(body: bytes, complaint: str) -> None:
     routes: dict[str, Route] = {"/trading/": lambda _: body}
