@@ -66,11 +66,7 @@ def run(
     out: Annotated[Path | None, typer.Option("--out", help="folder; default mined/<searcher>-<seed>")] = None,
 ) -> None:
     """Search for a pool of factors; the same command again goes on where it was stopped."""
-    options = {
-        "data": None if data is None else str(data.resolve()), "timeframe": timeframe, "start": start,
-        "end": end, "top": top, "horizon": horizon, "proposals": proposals, "cpu_seconds": cpu_seconds,
-        "pool": pool, "set": set_ or [],
-    }  # fmt: skip
+    options = _options(data, timeframe, start, end, top, horizon, proposals, cpu_seconds, pool, set_)
     folder = out or Path("mined") / f"{searcher}-{seed}"
     _write_order(folder, {"searcher": searcher, "seed": seed, **options})
     _carry_out([(searcher, seed)], options, folder)
@@ -111,12 +107,28 @@ def compare(
     out: Annotated[Path, typer.Option("--out", help="folder")] = Path("mined/compared"),
 ) -> None:
     """Let searchers work on the same rows with the same budget, and judge each once."""
-    options = {
+    options = _options(data, timeframe, start, end, top, horizon, proposals, cpu_seconds, pool, set_)
+    _carry_out([(name, seed) for name in dict.fromkeys(searchers) for seed in range(seeds)], options, out)
+
+
+def _options(
+    data: Path | None,
+    timeframe: str,
+    start: str | None,
+    end: str | None,
+    top: int | None,
+    horizon: int,
+    proposals: int,
+    cpu_seconds: float | None,
+    pool: int,
+    set_: list[str] | None,
+) -> dict[str, Any]:
+    """The options that all searches take, as JSON keeps them for `resume`."""
+    return {
         "data": None if data is None else str(data.resolve()), "timeframe": timeframe, "start": start,
         "end": end, "top": top, "horizon": horizon, "proposals": proposals, "cpu_seconds": cpu_seconds,
         "pool": pool, "set": set_ or [],
     }  # fmt: skip
-    _carry_out([(name, seed) for name in dict.fromkeys(searchers) for seed in range(seeds)], options, out)
 
 
 def _write_order(folder: Path, order: dict[str, Any]) -> None:
