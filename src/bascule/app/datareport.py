@@ -79,7 +79,7 @@ def _summary(report: HealthReport) -> Table:
         ]
         for one in report.summary()
     ]
-    return Table(_HEAD, rows, "By kind")
+    return Table(_HEAD, rows, "By kind", words=True)
 
 
 def _issues(report: HealthReport) -> Table:
@@ -88,12 +88,12 @@ def _issues(report: HealthReport) -> Table:
         for i in report.issues
     ]
     head = ("severity", "finding", "instrument", "count", "first", "last", "example")
-    return Table(head, rows, f"All {len(rows):,} findings, by kind and instrument", folded=True)
+    return Table(head, rows, f"All {len(rows):,} findings, by kind and instrument", folded=True, words=True)
 
 
 def _quarantine(report: HealthReport) -> Table:
     rows = [[name, ", ".join(kinds)] for name, kinds in report.quarantine.items()]
-    return Table(("instrument", "because of"), rows or [["none", ""]])
+    return Table(("instrument", "because of"), rows or [["none", ""]], words=True)
 
 
 def coverage(frame: pd.DataFrame, timeframe: Timeframe) -> Any:
