@@ -17,6 +17,7 @@ from rich.console import Console
 
 from bascule import __version__
 from bascule.app.datacli import data_app
+from bascule.app.emergencycli import emergency_app
 from bascule.app.factorcli import factor_app
 from bascule.app.minecli import mine_app
 from bascule.app.modelcli import model_app
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 bundle_app = typer.Typer(help="Look at signal bundles.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(emergency_app, name="emergency")
 app.add_typer(factor_app, name="factor")
 app.add_typer(mine_app, name="mine")
 app.add_typer(model_app, name="model")

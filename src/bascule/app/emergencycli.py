@@ -1,0 +1,104 @@
+"""``bascule emergency …``: halt, hedge or flatten a running bot, and let it run again."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bascule.bridge.freqtrade import emergency
+from bascule.core import ConfigError
+
+emergency_app = typer.Typer(
+    help="The emergency plan of a running bot: halt, hedge, flatten, resume.", no_args_is_help=True
+)
+console = Console()
+
+USER = "FREQTRADE__API_SERVER__USERNAME"
+PASSWORD = "FREQTRADE__API_SERVER__PASSWORD"  # noqa: S105 (a name, not a secret)
+
+Reason = Annotated[str, typer.Argument(help="why; kept in the journal")]
+Folder = Annotated[Path | None, typer.Option("--userdir", help="freqtrade's user_data folder")]
+Url = Annotated[
+    str | None, typer.Option(help=f"the bot's REST API instead; user and password: {USER}, {PASSWORD}")
+]
+
+
+@emergency_app.command("halt")
+def halt(reason: Reason, userdir: Folder = None, url: Url = None) -> None:
+    """No entry and no increase any more; open positions keep their exits and stops."""
+    _give(emergency.State.HALT, reason, userdir, url)
+
+
+@emergency_app.command("hedge")
+def hedge(reason: Reason, userdir: Folder = None, url: Url = None) -> None:
+    """As halt, and a hedge leg covers what is held (futures with a hedge pair; else it only halts)."""
+    _give(emergency.State.HEDGE, reason, userdir, url)
+
+
+@emergency_app.command("flatten")
+def flatten(
+    reason: Reason,
+    userdir: Folder = None,
+    url: Url = None,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """As halt, and every open position is closed."""
+    if not yes:
+        typer.confirm("Close every open position?", abort=True)
+    _give(emergency.State.FLATTEN, reason, userdir, url)
+
+
+@emergency_app.command("resume")
+def resume(reason: Reason, userdir: Folder = None, url: Url = None) -> None:
+    """Trade again."""
+    _give(emergency.State.RUN, reason, userdir, url)
+
+
+@emergency_app.command("status")
+def status(
+    userdir: Annotated[Path, typer.Option("--userdir", help="freqtrade's user_data folder")],
+    last: Annotated[int, typer.Option(min=1, help="so many commands of the journal")] = 10,
+) -> None:
+    """What holds now, and the journal."""
+    now = emergency.in_force(userdir)
+    console.print(f"{now.state}" + (f": {now.reason}" if now.reason else ""), highlight=False)
+    table = Table("", "at", "state", "by", "reason", "bot", box=None)
+    for one in emergency.journal(userdir)[-last:]:
+        seen = emergency.obeyed(userdir, one.number)
+        told = f"{seen['at']}: {seen['note']}" if seen else "not seen yet"
+        table.add_row(str(one.number), one.at, str(one.state), one.by, one.reason, told)
+    if table.row_count:
+        console.print(table)
+
+
+def _give(state: emergency.State, reason: str, userdir: Path | None, url: str | None) -> None:
+    if (userdir is None) == (url is None):
+        raise ConfigError(
+            "name either the user folder or the bot's address",
+            where="emergency",
+            remedy="--userdir user_data, or --url http://127.0.0.1:8080",
+        )
+    now = datetime.now(UTC)
+    if url is not None:
+        user, password = os.environ.get(USER), os.environ.get(PASSWORD)
+        if not user or not password:
+            raise ConfigError(
+                f"{USER} and {PASSWORD} are not set",
+                where="environment",
+                remedy="set them as for the bot itself",
+            )
+        emergency.send(url, state, reason=reason, user=user, password=password, now=now)
+        console.print(f"{state}: sent; the bot obeys in its next loop", highlight=False)
+        return
+    assert userdir is not None
+    given = emergency.command(userdir, state, reason=reason, by=getpass.getuser(), now=now)
+    if (held := emergency.in_force(userdir)).state is not state:
+        console.print(f"careful: {held.state} holds still: {held.reason}", highlight=False)
+    console.print(f"{state}: command {given.number}; the bot obeys in its next loop", highlight=False)
