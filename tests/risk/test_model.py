@@ -13,6 +13,7 @@ from bascule.risk import (
     factor_reports,
     fit,
     fit_exposures,
+    last_covariance,
     specific_variances,
 )
 from tests.markets import random_panel
@@ -189,3 +190,18 @@ def test_rows_without_a_model_say_so(truth: Truth) -> None:
     with pytest.raises(DataError, match="before the model's first candle"):
         model.row("2020-01-01")
     assert model.row("2021-01-02") == 24
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"lags": 0}, {"regime_days": None}, {"lags": 5, "volatility_days": 2, "min_days": 20}]
+)
+def test_the_last_covariance_alone_is_that_of_all_rows(changes: dict[str, object]) -> None:
+    random = np.random.default_rng(4)
+    returns = random.standard_normal((400, 4)) * [0.01, 0.004, 0.002, 0.001]
+    returns[1:, 1] -= 0.6 * returns[:-1, 1]  # strong reversal: its corrected variance is small
+    returns[:, 3] += 0.3 * returns[:, 2]
+    returns[random.random(returns.shape) < 0.05] = np.nan
+    returns[:350, 2] = np.nan  # too young, in one case
+    settings = CovarianceSettings.read(changes)
+    whole = factor_covariances(returns, HOUR, settings)[-1]
+    np.testing.assert_allclose(last_covariance(returns, HOUR, settings), whole, rtol=1e-9, atol=1e-16)

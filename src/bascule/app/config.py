@@ -7,6 +7,7 @@ Schema that editors understand.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -68,14 +69,17 @@ class DataSettings(Settings):
     )
     health: HealthSettings = Field(default=HealthSettings(), description="thresholds of the health checks")
 
-    @field_validator("start", "end")
+    @field_validator("start", "end", mode="before")
     @classmethod
-    def _day(cls, value: str | None) -> str | None:
+    def _day(cls, value: Any) -> Any:
         return _moment(value)
 
 
-def _moment(value: str | None) -> str | None:
-    return value if value is None else str(moment(value).astype("datetime64[s]"))
+def _moment(value: Any) -> Any:
+    """A day as text; YAML makes a date of one without quotes."""
+    if isinstance(value, date):
+        value = value.isoformat()
+    return str(moment(value).astype("datetime64[s]")) if isinstance(value, str) else value
 
 
 class EvaluationSettings(Settings):
@@ -102,9 +106,9 @@ class BacktestSettings(TradeSettings):
         default=None, description="first day not traded any more, UTC; default the last candle"
     )
 
-    @field_validator("start", "end")
+    @field_validator("start", "end", mode="before")
     @classmethod
-    def _day(cls, value: str | None) -> str | None:
+    def _day(cls, value: Any) -> Any:
         return _moment(value)
 
 

@@ -28,7 +28,7 @@ from bascule.app.runlog import run_log
 from bascule.app.sources import health_table, read_source, source_fingerprint
 from bascule.app.stage import LOG, Outcome, Runner, Stage
 from bascule.app.trading import run_backtest
-from bascule.core import Panel, files
+from bascule.core import ConfigError, Panel, files
 from bascule.core.panel import FloatArray
 from bascule.data import health
 from bascule.data.prepare import prepare
@@ -80,6 +80,7 @@ def _preflight(run: Run, frame: pd.DataFrame) -> None:
     """Find out before anything is written whether universe and folds fit the data at all."""
     panel = prepare(Panel.from_long(frame, run.recipe.bar), vwap=run.recipe.vwap)
     signals.with_members(panel, run.recipe)
+    signals.lookback(run.recipe)
     models.folds(panel.time, run.config.walk_forward, run.config.model.reach(run.recipe.horizon))
 
 
@@ -128,6 +129,7 @@ def freeze_signals(run: Run, folder: Path) -> dict[str, Any]:
     with run.progress("Signals") as progress:
         progress(0, 3, "risk and weights")
         frame = signals.finish(run.panel, raw, run.recipe, model_id=model_id)
+        _refuse_empty(frame)
         progress(1, 3, "out-of-sample statistics")
         facts = measure_alpha(run, frame.alpha, folder)
         progress(2, 3, "bundle")
@@ -150,6 +152,17 @@ def freeze_signals(run: Run, folder: Path) -> dict[str, Any]:
         "first": str(covered[0]),
         "last": str(covered[-1]),
     }
+
+
+def _refuse_empty(frame: signals.SignalFrame) -> None:
+    """Weights that are 0 everywhere would end in a backtest without a trade."""
+    if not np.nan_to_num(frame.target_weight[frame.covered]).any():
+        raise ConfigError(
+            "no row has a target weight",
+            where="portfolio",
+            remedy="warnings above say which limits contradict each other; else lower min_members, or widen "
+            "the universe",
+        )
 
 
 def measure_alpha(run: Run, alpha: FloatArray, folder: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 2. `views.py`, `blacklitterman.py`: beliefs on factor premia joined to a prior.
 3. `limits.py`, `construct.py`, `quadratic.py`, `convex.py`: optimal weights under named limits;
    `rounding.py`: to what an exchange takes.
+   `constructed.py`: such weights in a signal recipe, the same live.
 4. `simulation.py` (its arithmetic in `ledger.py`): what weights earn after costs.
 """
 
@@ -15,6 +16,7 @@ from bascule.portfolio.construct import (
     construct_path,
     scenarios,
 )
+from bascule.portfolio.constructed import ConstructedSettings, constructed_weights
 from bascule.portfolio.limits import LimitSettings
 from bascule.portfolio.rounding import OrderRules, Rounded, round_weights
 from bascule.portfolio.simulation import Frictions, Simulation, equal_hold, leader_hold, simulate
@@ -30,6 +32,7 @@ from bascule.portfolio.views import (
 from bascule.portfolio.weights import PortfolioSettings, target_weights
 
 __all__ = [
+    "ConstructedSettings",
     "Construction",
     "ConstructionSettings",
     "Frictions",
@@ -44,6 +47,7 @@ __all__ = [
     "Views",
     "construct",
     "construct_path",
+    "constructed_weights",
     "equal_hold",
     "implied_premia",
     "leader_hold",

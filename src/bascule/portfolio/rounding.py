@@ -4,6 +4,8 @@
 2. A position below the least order value is not opened; an order below it is not sent: the position stays.
 3. What rounding left over is given out again, largest remainder first, one step each, never beyond the
    target's next step, and never more in all than was left over.
+
+`toward_zero` is the rounding of weights themselves to float32.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bascule.core import DataError
-from bascule.core.panel import BoolArray
+from bascule.core.panel import BoolArray, FloatArray
 from bascule.evaluate.rows import Float64Array
 
 
@@ -102,3 +104,12 @@ def round_weights(
     amounts = np.where(unsent, held, amounts)
     weights = amounts * price / capital
     return Rounded(weights, amounts, unsent, float(np.abs(weights - targets).sum()))
+
+
+def toward_zero(weights: Float64Array) -> FloatArray:
+    """To float32, rounded toward zero after giving up a billionth, so that no limit is passed by rounding."""
+    exact = weights * (1.0 - 1e-9)
+    result = exact.astype(np.float32)
+    above = np.abs(result.astype(np.float64)) > np.abs(exact)
+    result[above] = np.nextafter(result[above], np.float32(0.0))
+    return result

@@ -25,6 +25,8 @@ from bascule.core import DataError, Settings
 from bascule.core.panel import BoolArray, FloatArray
 from bascule.evaluate import row_sums
 from bascule.evaluate.rows import Float64Array, IntArray
+from bascule.portfolio.constructed import ConstructedSettings
+from bascule.portfolio.rounding import toward_zero
 from bascule.risk import RiskScores
 
 
@@ -45,6 +47,16 @@ class PortfolioSettings(Settings):
         default=0.5, ge=0, lt=1, description="how far an instrument's risk score shrinks its share"
     )
     min_members: int = Field(default=5, ge=1, description="fewest ranked members for a row to hold anything")
+    construction: ConstructedSettings | None = Field(
+        default=None,
+        description="optimise the weights under limits; then of the keys above only risk_scaling counts",
+    )
+
+    def budget(self, portfolio_risk: FloatArray) -> Float64Array:
+        """Share of the whole that the market's risk leaves, in [0, 1] ``[T]``; unknown risk counts 1."""
+        risk = np.where(np.isfinite(portfolio_risk), portfolio_risk, 1.0).astype(np.float64)
+        share: Float64Array = 1.0 - self.risk_scaling * np.clip(risk, 0.0, 1.0)
+        return share
 
 
 def target_weights(
@@ -72,17 +84,16 @@ def target_weights(
     ranked = members & np.isfinite(alpha_rank)
     count = ranked.sum(axis=1)
     ranked &= (count >= settings.min_members)[:, None]
-    risk = np.where(np.isfinite(scores.portfolio), scores.portfolio, 1.0).astype(np.float64)
-    budget = settings.gross * (1.0 - settings.risk_scaling * np.clip(risk, 0.0, 1.0))
+    budget = settings.gross * settings.budget(scores.portfolio)
     order = np.argsort(np.where(ranked, -alpha_rank, np.inf), axis=1, kind="stable")
     place = np.empty(order.shape, np.int64)
     np.put_along_axis(place, order, np.broadcast_to(np.arange(order.shape[1]), order.shape), axis=1)
     if settings.side == "long":
-        return _down(_side(place, ranked, np.minimum(settings.top, count), scores, settings, budget))
+        return toward_zero(_side(place, ranked, np.minimum(settings.top, count), scores, settings, budget))
     names = np.minimum(settings.top, count // 2)
     long = _side(place, ranked, names, scores, settings, budget / 2.0)
     short = _side(count[:, None] - 1 - place, ranked, names, scores, settings, budget / 2.0)
-    return _down(long - short)
+    return toward_zero(long - short)
 
 
 def _side(
@@ -127,12 +138,3 @@ def _fill(size: Float64Array, budget: Float64Array, cap: float) -> Float64Array:
         if not over.any():
             return weights
         fixed |= over
-
-
-def _down(weights: Float64Array) -> FloatArray:
-    """To float32, rounded toward zero after giving up a billionth, so that no limit is passed by rounding."""
-    exact = weights * (1.0 - 1e-9)
-    result = exact.astype(np.float32)
-    above = np.abs(result.astype(np.float64)) > np.abs(exact)
-    result[above] = np.nextafter(result[above], np.float32(0.0))
-    return result

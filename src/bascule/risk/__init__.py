@@ -15,7 +15,7 @@ Heavy libraries are imported by the functions that need them (`extra.py`).
 """
 
 from bascule.risk.causal import CausalReport, CausalSettings, causal_check, check_controls
-from bascule.risk.covariance import CovarianceSettings, factor_covariances
+from bascule.risk.covariance import CovarianceSettings, factor_covariances, last_covariance
 from bascule.risk.coverage import Coverage, coverage, kupiec_band
 from bascule.risk.crosssection import CrossSections, regress
 from bascule.risk.dag import Dag, DagSettings, Problem
@@ -90,6 +90,7 @@ __all__ = [
     "fit",
     "fit_exposures",
     "kupiec_band",
+    "last_covariance",
     "leader_betas",
     "lookback",
     "market_returns",

@@ -117,6 +117,48 @@ def factor_covariances(
     return _proper(matrix, known)
 
 
+def last_covariance(
+    returns: Float64Array, timeframe: Timeframe, settings: CovarianceSettings | None = None
+) -> Float64Array:
+    """The last row of `factor_covariances` alone ``[K, K]``: sums in place of recursions over all pairs."""
+    settings = settings or CovarianceSettings()
+    fast, slow = decay(timeframe, settings.volatility_days), decay(timeframe, settings.correlation_days)
+    paths = np.stack(
+        [
+            np.maximum(long_run(x, x, settings.lags, fast), 0.1 * lagged_moment(x, x, 0, fast))
+            for x in returns.T
+        ],
+        axis=1,
+    )
+    known = np.isfinite(returns)
+    filled, seen = np.where(known, returns, 0.0), known.astype(np.float64)
+    weights = slow ** np.arange(len(returns) - 1, -1, -1)[:, None]
+    plain = _last_moment(filled, seen, weights, 0)
+    matrix = plain.copy()
+    for lag in range(1, settings.lags + 1):
+        both = _last_moment(filled, seen, weights, lag)
+        matrix += (1.0 - lag / (settings.lags + 1.0)) * (both + both.T)
+    own = np.maximum(np.diagonal(matrix), 0.1 * np.diagonal(plain))
+    np.fill_diagonal(matrix, own)
+    scale = np.sqrt(np.where(own > 0.0, paths[-1] / np.where(own > 0.0, own, 1.0), 0.0))
+    matrix *= scale[:, None] * scale[None, :]
+    if settings.regime_days is not None:
+        ratio = decay(timeframe, settings.regime_days)
+        matrix *= regime(returns, np.sqrt(paths), ratio, settings.regime_limit)[-1]
+    enough = known.sum(axis=0) >= timeframe.bars(settings.min_days)
+    result: Float64Array = _proper(matrix[None], enough[None])[0]
+    return result
+
+
+def _last_moment(filled: Float64Array, seen: Float64Array, weights: Float64Array, lag: int) -> Float64Array:
+    """The last row of `lagged_moment` for all pairs: left[t] · right[t − lag] ``[K, K]``."""
+    late, early = slice(lag, None), slice(None, len(filled) - lag)
+    mass = (seen[late] * weights[late]).T @ seen[early]
+    total = (filled[late] * weights[late]).T @ filled[early]
+    result: Float64Array = np.where(mass > 1e-12, total / np.where(mass > 1e-12, mass, 1.0), 0.0)
+    return result
+
+
 def regime(
     returns: Float64Array,
     forecast: Float64Array,

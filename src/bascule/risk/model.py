@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import Field
 
 from bascule.core import (
     DataError,
@@ -38,9 +39,9 @@ from bascule.risk.specific import SpecificSettings, specific_variances
 class FactorModelSettings(Settings):
     """All parts of the cross-sectional model."""
 
-    exposures: ExposureSettings = ExposureSettings()
-    covariance: CovarianceSettings = CovarianceSettings()
-    specific: SpecificSettings = SpecificSettings()
+    exposures: ExposureSettings = Field(default=ExposureSettings(), description="risk factors")
+    covariance: CovarianceSettings = Field(default=CovarianceSettings(), description="of factor returns")
+    specific: SpecificSettings = Field(default=SpecificSettings(), description="specific risk")
 
 
 @dataclass(frozen=True, eq=False)

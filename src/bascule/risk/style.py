@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib.resources import files as resources
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from bascule.core import ConfigError, Panel, Settings, Timeframe
 
 if TYPE_CHECKING:
@@ -24,11 +26,11 @@ class StyleText(Settings):
     ``after`` names the factors that are taken out of it, all earlier in the list.
     """
 
-    name: str
-    text: str
-    family: str = "custom"
-    after: tuple[str, ...] = ()
-    note: str = ""
+    name: str = Field(min_length=1, description="unique name")
+    text: str = Field(min_length=1, description="expression; windows in days (30d)")
+    family: str = Field(default="custom", description="kind of risk")
+    after: tuple[str, ...] = Field(default=(), description="factors that are taken out of it")
+    note: str = Field(default="", description="what it means")
 
 
 @dataclass(frozen=True)

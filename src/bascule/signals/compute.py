@@ -57,12 +57,18 @@ def lookback(spec: SignalSpec) -> int:
     """Bars of history before a row that its signals need."""
     from bascule import risk
     from bascule.data import universe
+    from bascule.portfolio import constructed
 
     factors = plan(spec).lookback
     assert factors is not None
     # cross-sectional operators read the universe at every row that a factor reaches back to
     members = universe.lookback(spec.universe, spec.bar)
-    return members + max(factors + spec.smoothing - 1, risk.lookback(spec.risk, spec.bar))
+    rows = max(factors + spec.smoothing - 1, risk.lookback(spec.risk, spec.bar))
+    if (construction := spec.portfolio.construction) is None:
+        return members + rows
+    # earlier rebalances need the signals of their own rows, and all of them a history of risk
+    history = constructed.lookback(construction, spec.bar, LIVE_FIELDS)
+    return members + max(constructed.chain(construction) + rows, history)
 
 
 def unavailable_live(spec: SignalSpec) -> tuple[str, ...]:
@@ -105,6 +111,7 @@ def finish(
     spec: SignalSpec,
     *,
     model_id: NDArray[np.str_] | None = None,
+    progress: Progress = silent,
 ) -> SignalFrame:
     """From the models' raw outputs to signals.
 
@@ -112,15 +119,17 @@ def finish(
     2. Ranks are over the row; a row with fewer than ``breadth`` alphas has none.
     3. Expected return follows Grinold's rule, skill · volatility · score (Grinold and Kahn, Active Portfolio
        Management, 2nd ed., ch. 10), over the horizon.
-    4. Risk scores, target weights and stops follow from risk and rank, row by row.
+    4. Risk scores and stops follow from risk, row by row. So do target weights from rank and risk; or they
+       are optimised from the expected returns (``spec.portfolio.construction``).
 
     Args:
         panel: prepared panel ``[T, N]``.
         raw: model outputs ``[T, N]``, NaN where there is none.
         spec: the recipe.
         model_id: the model behind each row ``[T]``; default one unnamed model wherever there is an output.
+        progress: told about portfolios constructed.
     """
-    from bascule import portfolio, risk
+    from bascule import risk
 
     ranged = with_members(panel, spec)
     inside = ranged.members
@@ -129,6 +138,7 @@ def finish(
     alpha[~enough] = np.nan
     ranks = rank_rows(alpha)
     scores = risk.compute(ranged, spec.risk)
+    expected = expected_return(alpha, scores.volatility, spec)
     if model_id is None:
         model_id = np.where(np.isfinite(raw).any(axis=1), "model", "")
     return SignalFrame(
@@ -137,14 +147,34 @@ def finish(
         instruments=panel.instruments,
         alpha=alpha,
         alpha_rank=ranks,
-        expected_return=expected_return(alpha, scores.volatility, spec),
+        expected_return=expected,
         risk_score=scores.score,
-        target_weight=portfolio.target_weights(ranks, scores, inside, spec.portfolio),
+        target_weight=_weights(ranged, ranks, expected, scores, spec, progress),
         stop_distance=stop_distance(scores, spec),
         portfolio_risk=scores.portfolio,
         regime=scores.regime,
         model_id=model_id,
     )
+
+
+def _weights(
+    panel: Panel,
+    ranks: FloatArray,
+    expected: FloatArray,
+    scores: RiskScores,
+    spec: SignalSpec,
+    progress: Progress,
+) -> FloatArray:
+    from bascule.portfolio import constructed_weights, target_weights
+
+    settings = spec.portfolio
+    if settings.construction is None:
+        return target_weights(ranks, scores, panel.members, settings)
+    alpha = expected / np.float32(spec.horizon)
+    # what has a rank but no volatility yet has no expected return: it may be held, for its risk alone
+    alpha = np.where(np.isfinite(ranks) & ~np.isfinite(alpha), np.float32(0.0), alpha)
+    budget = settings.budget(scores.portfolio)
+    return constructed_weights(panel, alpha, budget, settings.construction, LIVE_FIELDS, progress=progress)
 
 
 def rank_rows(values: FloatArray) -> FloatArray:

@@ -102,6 +102,13 @@ class SignalSettings(Settings):
             raise ValueError(error.message) from None
         return value
 
+    @model_validator(mode="after")
+    def _sides(self) -> Self:
+        construction = self.portfolio.construction
+        if self.market == "spot" and construction is not None and construction.limits.side != "long":
+            raise ValueError("spot trades long only: portfolio.construction.limits.side must be long")
+        return self
+
     @property
     def bar(self) -> Timeframe:
         """The candle length as a `Timeframe`."""
