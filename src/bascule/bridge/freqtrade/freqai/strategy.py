@@ -1,0 +1,183 @@
+"""The strategy of FreqAI runs: `FactorStrategy`'s rules on what the FreqAI model predicts.
+
+1. The configuration's recipe stands where a bundle would: timeframe, market, universe, rules, stops.
+2. FreqAI's hooks are filled with factor values: `feature_engineering_standard` with the recipe's factors,
+   the expanding hooks with the texts of ``expand`` and ``basic``. The label is the return from the next open
+   over the recipe's horizon.
+3. `populate_indicators` lets FreqAI predict, and puts the signals beside the candles. Pooled: what
+   `signals.finish` makes of all pairs' predictions. One model a pair: its prediction's place among the labels
+   it learned from stands for the rank, every side has an equal share of the wallet, and risk scores and stops
+   are the recipe's.
+4. A candle whose ``do_predict`` is not 1 (outlier, missing, expired) is not entered.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from freqtrade.exceptions import OperationalException
+
+from bascule import signals
+from bascule.bridge.freqtrade import feed
+from bascule.bridge.freqtrade.freqai.model import LABEL, LIVE_MODES, BasculeFreqaiModel
+from bascule.bridge.freqtrade.freqai.recipe import PERIOD, Plan
+from bascule.bridge.freqtrade.strategy import FactorStrategy
+from bascule.core import BasculeError
+from bascule.signals import SignalFrame
+
+
+class FreqaiFactorStrategy(FactorStrategy):
+    """Base of user strategies with FreqAI; see the module. Thresholds are `FactorStrategy`'s."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._block = config.get("freqai") or {}
+        self._frame: tuple[Any, SignalFrame] | None = None
+        super().__init__(config)
+
+    # -- the recipe in the bundle's place ----------------------------------------------------------------
+
+    def _open(self, options: dict[str, Any]) -> Any:
+        return Plan.of({"freqai": self._block, "bascule": options})
+
+    def _choose_mode(self, config: dict[str, Any], options: dict[str, Any]) -> str:
+        return "computed"
+
+    @property
+    def plan(self) -> Plan:
+        """Recipe and schedule."""
+        found: Plan = self._bundle
+        return found
+
+    @property
+    def _model(self) -> BasculeFreqaiModel:
+        model = self.freqai
+        if not isinstance(model, BasculeFreqaiModel):
+            raise OperationalException(
+                "this strategy needs the FreqAI model BasculeFreqaiModel\n  remedy: set freqaimodel, and "
+                "freqaimodel_path to the folder that bascule.bridge.freqtrade.freqai.SHIMS names"
+            )
+        return model
+
+    # -- FreqAI's hooks ----------------------------------------------------------------------------------
+
+    def feature_engineering_standard(
+        self, dataframe: pd.DataFrame, metadata: dict[str, Any], **kwargs: Any
+    ) -> pd.DataFrame:
+        """All factors of the recipe as FreqAI features, computed once for all pairs."""
+        try:
+            values = self._model.view(self).features(metadata["pair"], dataframe["date"])
+        except BasculeError as error:
+            raise OperationalException(str(error)) from None
+        names = [f"%-{name}" for name in self.plan.spec.names]
+        return pd.concat([dataframe, pd.DataFrame(values, dataframe.index, names)], axis=1)
+
+    def feature_engineering_expand_all(
+        self, dataframe: pd.DataFrame, period: int, metadata: dict[str, Any], **kwargs: Any
+    ) -> pd.DataFrame:
+        """The texts of ``expand`` for one period."""
+        texts = [
+            (f"%-{one.name}-period", one.text.replace(PERIOD, str(period))) for one in self.plan.recipe.expand
+        ]
+        return self._with(dataframe, metadata, texts)
+
+    def feature_engineering_expand_basic(
+        self, dataframe: pd.DataFrame, metadata: dict[str, Any], **kwargs: Any
+    ) -> pd.DataFrame:
+        """The texts of ``basic``."""
+        return self._with(
+            dataframe, metadata, [(f"%-{one.name}", one.text) for one in self.plan.recipe.basic]
+        )
+
+    def _with(
+        self, dataframe: pd.DataFrame, metadata: dict[str, Any], texts: list[tuple[str, str]]
+    ) -> pd.DataFrame:
+        """The frame with texts evaluated on its own candles, of whatever timeframe FreqAI asks for."""
+        if not texts or dataframe.empty:
+            return dataframe
+        from bascule import engine
+        from bascule.core import Timeframe
+        from bascule.data.prepare import prepare
+
+        try:
+            bar = Timeframe.parse(metadata.get("tf") or self.timeframe)
+            panel = prepare(feed.panel_of({metadata["pair"]: dataframe}, bar), vwap=self.plan.spec.vwap)
+            values = engine.evaluate([text for _, text in texts], panel)[:, :, 0]
+        except BasculeError as error:
+            raise OperationalException(str(error)) from None
+        rows = np.searchsorted(panel.time, feed.utc(dataframe["date"]))
+        found = pd.DataFrame(values[:, rows].T, dataframe.index, [name for name, _ in texts])
+        return pd.concat([dataframe, found], axis=1)
+
+    def set_freqai_targets(
+        self, dataframe: pd.DataFrame, metadata: dict[str, Any], **kwargs: Any
+    ) -> pd.DataFrame:
+        """The label: return from the next open over the horizon; unknown at the end and without trades."""
+        opens = dataframe["open"].where(dataframe["volume"] > 0)
+        label = opens.shift(-1 - self.plan.spec.horizon) / opens.shift(-1) - 1
+        return dataframe.assign(**{LABEL: label})
+
+    # -- signals -----------------------------------------------------------------------------------------
+
+    def populate_indicators(self, dataframe: pd.DataFrame, metadata: dict[str, Any]) -> pd.DataFrame:
+        """Let FreqAI predict, and put the signals beside the candles."""
+        model, pair = self._model, metadata["pair"]
+        predicted = model.start(dataframe, metadata, self)
+        try:
+            frame = self._signals()
+            columns: dict[str, Any] = feed.join(frame, pair, predicted["date"])
+            if self.plan.recipe.pooled:
+                predicted = model.completed(predicted, pair)
+            else:
+                columns |= self._own(predicted, pair)
+            untradable = (predicted["do_predict"] != 1).to_numpy(np.float32)
+            if self._watch is not None:
+                untradable = np.maximum(untradable, self._watch.marks(pair, predicted["date"]))
+        except BasculeError as error:
+            raise OperationalException(str(error)) from None
+        return predicted.assign(**columns, untradable=untradable)
+
+    def _signals(self) -> SignalFrame:
+        """Signals of all pairs; one model a pair: their risk alone. Computed once a candle and fit."""
+        model = self._model
+        of: Any
+        if self.plan.recipe.pooled:
+            now, said = model.predictions(self)
+            of, raw, names = said, said.raw, said.model_id
+        else:
+            of = now = model.view(self)
+            raw = np.full(now.panel.shape, np.nan, np.float32)
+            names = np.full(len(now.panel.time), "", "<U1")
+        if self._frame is None or self._frame[0] is not of:
+            self._frame = (of, signals.finish(now.panel, raw, self.plan.spec, model_id=names))
+            self._look()
+        return self._frame[1]
+
+    def _look(self) -> None:
+        if self._watch is not None and self.config.get("runmode") in LIVE_MODES:
+            pairs = [pair for pair, _ in self.informative_pairs()]
+            for news in self._watch.look({p: self.dp.ohlcv(p, self.timeframe, copy=False) for p in pairs}):
+                self.dp.send_msg(news)
+
+    def _own(self, predicted: pd.DataFrame, pair: str) -> dict[str, Any]:
+        """Alpha, rank and weight of a pair that has a model of its own."""
+        from scipy.special import ndtr
+
+        alpha = predicted[LABEL].to_numpy(np.float64)
+        mean, deviation = (predicted[f"{LABEL}_{name}"].to_numpy(np.float64) for name in ("mean", "std"))
+        covered = (predicted["do_predict"] == 1).to_numpy() & (deviation > 0)
+        rank = np.where(covered, ndtr((alpha - mean) / np.where(deviation > 0, deviation, 1.0)), np.nan)
+        share = 1.0 / max(1, len(self.plan.recipe.pairs))
+        side = np.where(rank >= 0.5, 1.0, -1.0 if self.can_short else 0.0)
+        weight = np.where(covered, share * side, 0.0)
+        return {
+            "alpha": alpha,
+            "alpha_rank": rank,
+            "target_weight": weight,
+            "covered": covered.astype(np.float32),
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle without what every process can compute again."""
+        return {**super().__getstate__(), "_frame": None}
