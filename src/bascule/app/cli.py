@@ -22,6 +22,7 @@ from bascule.app.factorcli import factor_app
 from bascule.app.minecli import mine_app
 from bascule.app.modelcli import model_app
 from bascule.app.riskcli import risk_app
+from bascule.app.robustcli import robust_app
 from bascule.core import BasculeError, ConfigError
 
 app = typer.Typer(
@@ -38,6 +39,7 @@ app.add_typer(factor_app, name="factor")
 app.add_typer(mine_app, name="mine")
 app.add_typer(model_app, name="model")
 app.add_typer(risk_app, name="risk")
+app.add_typer(robust_app, name="robust")
 app.add_typer(bundle_app, name="bundle")
 
 console = Console()

@@ -1,0 +1,124 @@
+"""``bascule robust …``: what becomes of a bundle's signals when the world is a little different."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bascule.app.console import bar
+
+if TYPE_CHECKING:
+    from bascule.bridge.freqtrade.config import TradeSettings
+    from bascule.bridge.freqtrade.robust import Report
+    from bascule.bridge.freqtrade.run import Job
+    from bascule.signals import Bundle
+
+robust_app = typer.Typer(
+    help="Robustness: other regimes, costs, parameters, dates, luck.", no_args_is_help=True
+)
+console = Console()
+COLOURS = {"passes": "green", "fragile": "yellow", "fails": "red", "unknown": "dim"}
+
+
+@robust_app.command("study")
+def robust_study(
+    bundle: Annotated[Path, typer.Argument(help="a bundle, or a folder with a current one")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="the candles behind it: a store's folder, a run's YAML, or a parquet/CSV panel"),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="where the study lives; default runs/robust-<bundle>")
+    ] = None,
+    settings: Annotated[Path | None, typer.Option(help="YAML with scenarios and limits")] = None,
+    fee: Annotated[float, typer.Option(help="exchange fee a side, fraction of the value")] = 0.001,
+    slippage: Annotated[float, typer.Option(help="slippage a side, fraction of the value")] = 0.0005,
+    freqtrade: Annotated[
+        bool, typer.Option(help="run the key points in the real freqtrade (the data must be a store)")
+    ] = True,
+    ledger: Annotated[
+        Path | None, typer.Option(help="trial ledger; default the data's own, else runs/trials.sqlite")
+    ] = None,
+) -> None:
+    """Run all tests and write report.html and report.json; a study that was cut off goes on."""
+    from bascule.app.candles import read
+    from bascule.app.robustpage import robust_page
+    from bascule.app.trials import RUNS, Tries
+    from bascule.app.yamlfile import read_settings
+    from bascule.bridge.freqtrade.config import TradeSettings
+    from bascule.bridge.freqtrade.robust import RobustSettings, study
+    from bascule.core.files import write_json
+    from bascule.signals import Bundle
+
+    opened = Bundle.open(bundle)
+    wanted = read_settings(RobustSettings, settings)
+    trade = TradeSettings(fee=fee, slippage=slippage)
+    home = folder or RUNS / f"robust-{opened.id[:8]}"
+    found = read(data, opened.spec.timeframe)
+    tries = Tries.on(ledger or found.ledger, found.synthetic)
+    span = opened.manifest.signals
+    first, past = span.start.removesuffix("Z"), span.end.removesuffix("Z")
+    trials = tries.count(first, past)
+    job = _job(opened, data, home, trade) if freqtrade and wanted.keypoints else None
+    with bar(console, "Robustness") as progress:
+        report = study(
+            opened,
+            found.panel,
+            trade=trade,
+            settings=wanted,
+            job=job,
+            folder=home,
+            trials=trials,
+            progress=progress,
+        )
+    # scenarios are looks at the same window: a later search has to pay for them
+    window = found.panel.between(first, past)
+    tries.add([f"robust {opened.id} {one.test} {one.name}" for one in report.cells], window, (1,), "robust")
+    write_json(home / "report.json", report.to_dict())
+    robust_page(report, source=found.source, trade=trade, synthetic=found.synthetic is not None).write(
+        home / "report.html"
+    )
+    show(report)
+    console.print(f"{home / 'report.html'}", highlight=False)
+
+
+def _job(bundle: Bundle, data: Path | None, home: Path, trade: TradeSettings) -> Job | None:
+    """The base for freqtrade, with its candle files; None where the data are no store."""
+    from bascule.bridge.freqtrade.run import Job
+    from bascule.data.export import to_freqtrade
+    from bascule.data.store import Store
+
+    if data is None or not data.is_dir():
+        console.print("no store: freqtrade's key points are left out", style="yellow")
+        return None
+    job = Job(bundle, home / "freqtrade", home / "freqtrade" / "data", trade)
+    first, stop = job.span
+    with bar(console, "Candles for freqtrade") as progress:
+        to_freqtrade(
+            Store.open(data),
+            bundle.spec.bar,
+            job.datadir,
+            market=bundle.spec.market,
+            instruments=bundle.instruments,
+            start=first - 2 * bundle.spec.bar.delta,
+            end=stop,
+            progress=progress,
+        )
+    return job
+
+
+def show(report: Report) -> None:
+    """The verdicts as a table."""
+    table = Table("test", "verdict", "why", box=None)
+    for one in report.verdicts:
+        table.add_row(one.test, f"[{COLOURS[one.outcome]}]{one.outcome}[/]", one.reason)
+    console.print(table)
+    console.print(
+        f"overall: [{COLOURS[report.outcome]}]{report.outcome}[/]; {report.scenarios} scenarios; "
+        f"{report.trials} trials on this window before",
+        highlight=False,
+    )
