@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from bascule import __version__
+from bascule.bridge.freqtrade.trading import TradingSettings
 from bascule.core import BridgeError, Instrument, Settings
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ class TradeSettings(Settings):
         description="stored: join the bundle's out-of-sample signals; computed: from the exchange's candles. "
         "Default: stored in backtests, computed in dry and live runs",
     )
+    trading: TradingSettings = Field(
+        default=TradingSettings(), description="what the strategy does beyond the signals"
+    )
 
 
 def build(
@@ -51,7 +55,8 @@ def build(
 
     freqtrade knows a fee but no slippage, so ``fee`` holds the sum of both: every fill in a backtest or dry
     run costs ``settings.fee + settings.slippage`` of its value. Orders are market orders at the far side of
-    the book, as the signals assume execution right after the candle's close.
+    the book, as the signals assume execution right after the candle's close; with
+    ``settings.trading.pricing`` they are limit orders that start at the near side.
 
     Args:
         bundle: gives timeframe, market, path, and the pairs.
@@ -75,6 +80,8 @@ def build(
             where="pairs",
             remedy="leave these pairs out of the traded ones (they may stay in the universe)",
         )
+    trading = settings.trading
+    side = "other" if trading.pricing is None else "same"
     config: dict[str, Any] = {
         "bot_name": "bascule",
         "dry_run": True,
@@ -91,14 +98,9 @@ def build(
         "strategy": strategy,
         "dataformat_ohlcv": "feather",
         "dataformat_trades": "feather",
-        "order_types": {
-            "entry": "market",
-            "exit": "market",
-            "stoploss": "market",
-            "stoploss_on_exchange": False,
-        },
-        "entry_pricing": {"price_side": "other", "use_order_book": True, "order_book_top": 1},
-        "exit_pricing": {"price_side": "other", "use_order_book": True, "order_book_top": 1},
+        "order_types": trading.order_types(),
+        "entry_pricing": {"price_side": side, "use_order_book": True, "order_book_top": 1},
+        "exit_pricing": {"price_side": side, "use_order_book": True, "order_book_top": 1},
         "exchange": {**exchange, "pair_whitelist": chosen, "pair_blacklist": []},
         "pairlists": [{"method": "StaticPairList"}],
         "initial_state": "running",
@@ -109,6 +111,7 @@ def build(
             "version": __version__,
             "leverage": settings.leverage,
             **({"mode": settings.mode} if settings.mode else {}),
+            **({"trading": trading.model_dump(mode="json")} if trading != TradingSettings() else {}),
             **({"assumed_tiers": untiered} if untiered else {}),
         },
     }

@@ -66,7 +66,13 @@ def join(frame: SignalFrame, pair: str, dates: pd.Series) -> dict[str, FloatArra
     return result
 
 
-def panel_of(candles: Mapping[str, pd.DataFrame], timeframe: Timeframe, *, bars: int | None = None) -> Panel:
+def panel_of(
+    candles: Mapping[str, pd.DataFrame],
+    timeframe: Timeframe,
+    *,
+    bars: int | None = None,
+    listed: Mapping[str, np.datetime64] | None = None,
+) -> Panel:
     """One raw panel of everybody's candles; pairs without any candle are left out.
 
     Args:
@@ -74,6 +80,7 @@ def panel_of(candles: Mapping[str, pd.DataFrame], timeframe: Timeframe, *, bars:
         timeframe: candle length.
         bars: only so many candles up to the newest one; a pair that left the exchange long ago would else
             stretch the time axis to its last candles.
+        listed: first candles ever, by store id, where they lie before these.
 
     Raises:
         BridgeError: nobody has a candle.
@@ -95,4 +102,4 @@ def panel_of(candles: Mapping[str, pd.DataFrame], timeframe: Timeframe, *, bars:
     if bars is not None:
         length = pd.Timedelta(seconds=bars * timeframe.seconds)
         table = table[table["time"] > table["time"].max() - length]
-    return Panel.from_long(table, timeframe, fields=CANDLE)
+    return Panel.from_long(table, timeframe, fields=CANDLE, listed=listed)
