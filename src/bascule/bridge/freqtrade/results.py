@@ -7,6 +7,7 @@ those in coins that are no longer traded, which vanish from it and come back at 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,24 +145,42 @@ def _kept(
 
 
 def _marked(wallet: pd.Series, trades: pd.DataFrame, stats: dict[str, Any], datadir: Path) -> pd.Series:
-    """Starting balance + profit of closed trades + profit of open ones at each candle's open.
-
-    A position in an instrument that trades no more keeps its last price. At its exit a trade counts as
-    closed, at its entry not yet as open, as in freqtrade's spot record.
-    """
+    """The marked equity at the wallet's times, with prices of the candles on disk."""
     import pandas as pd
 
     times = pd.DatetimeIndex(wallet.index)
     kind = "futures" if stats["trading_mode"] == "futures" else ""
-    value = np.full(len(times), _number(stats["starting_balance"]))
+
+    def candles(pair: str) -> pd.DataFrame:
+        bar = Timeframe.parse(stats["timeframe"])
+        path = datafiles.file(datadir, Instrument.parse(pair), bar, kind)
+        return pd.read_feather(path, columns=["date", "open", "close"])
+
+    return marked(times, _number(stats["starting_balance"]), trades, candles)
+
+
+def marked(
+    times: pd.DatetimeIndex, start: float, trades: pd.DataFrame, candles: Callable[[str], pd.DataFrame]
+) -> pd.Series:
+    """Starting balance + profit of closed trades + profit of open ones at each candle's open.
+
+    A position in an instrument that trades no more keeps its last price. At its exit a trade counts as
+    closed, at its entry not yet as open, as in freqtrade's spot record.
+
+    Args:
+        times: candle opens, UTC.
+        start: balance before the first trade.
+        trades: freqtrade's trade list.
+        candles: pair → its candles (``date``, ``open``, ``close``).
+    """
+    import pandas as pd
+
+    value = np.full(len(times), start)
     for pair, group in trades.groupby("pair"):
-        candles = pd.read_feather(
-            datafiles.file(datadir, Instrument.parse(str(pair)), Timeframe.parse(stats["timeframe"]), kind),
-            columns=["date", "open", "close"],
-        ).set_index("date")
+        frame = candles(str(pair)).set_index("date")
         # a missing candle has no open: the last close holds, as freqtrade fills it
-        known = candles["open"].reindex(times)
-        price = known.fillna(candles["close"].reindex(times, method="ffill")).to_numpy()
+        known = frame["open"].reindex(times)
+        price = known.fillna(frame["close"].reindex(times, method="ffill")).to_numpy()
         entered = times.searchsorted(pd.DatetimeIndex(group["open_date"])) + 1
         left = times.searchsorted(pd.DatetimeIndex(group["close_date"]))
         numbers = group[["amount", "open_rate", "fee_open", "profit_abs"]].to_numpy(np.float64)
