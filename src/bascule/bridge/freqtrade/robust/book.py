@@ -271,7 +271,7 @@ class _Run:
         long = self.units > 0
         level = self.entry * np.where(long, 1.0 - self.gap, 1.0 + self.gap)
         with np.errstate(invalid="ignore"):
-            hit = held & np.where(long, low <= level, high >= level)
+            hit: BoolArray = held & np.where(long, low <= level, high >= level)
             price = np.where(long, np.minimum(level, opened), np.maximum(level, opened))
         if hit.any():
             self.fills[:, row][hit] = price[hit]

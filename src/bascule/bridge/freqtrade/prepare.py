@@ -1,0 +1,370 @@
+"""A complete freqtrade user folder for rehearsal, dry run and live trading.
+
+1. `prepare` writes, into one folder:
+
+   ================  =====================================================================================
+   ``config.json``   the whole configuration; no secret
+   ``strategies/``   a strategy file of a few lines
+   ``current``       link to the bundle that is in force; a promotion turns it, the bot follows
+   ``.env.example``  the environment variables that hold the secrets, empty
+   ``.gitignore``    keeps ``.env``, databases and logs out of version control
+   ``logs/``         freqtrade's rotating log, secrets taken out (`secrets.Redact`)
+   ================  =====================================================================================
+
+2. The configuration is checked by freqtrade's own validation before anything is written (`validate`).
+3. ``rehearse`` trades against the replay exchange with fake keys, orders and all; ``dry`` against the real
+   exchange's prices with freqtrade's own wallet; ``live`` is live. The three differ in the exchange section,
+   in ``dry_run`` and in the database's name, and in nothing else.
+4. Running it again brings configuration and strategy up to date and keeps database, logs and ``.env``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from bascule.bridge.exchange import exchange_config
+from bascule.bridge.freqtrade import config as base
+from bascule.bridge.freqtrade.config import TradeSettings
+from bascule.bridge.freqtrade.run import STRATEGY, Workspace, workspace
+from bascule.core import BridgeError, Settings
+from bascule.core.files import atomic_file, point
+
+if TYPE_CHECKING:
+    from bascule.signals import Bundle
+
+Mode = Literal["rehearse", "dry", "live"]
+Role = Literal["alone", "producer", "consumer"]
+LINK = "current"
+ENV_EXAMPLE = ".env.example"
+
+KEY, SECRET = "FREQTRADE__EXCHANGE__KEY", "FREQTRADE__EXCHANGE__SECRET"
+PASSWORD, JWT = "FREQTRADE__API_SERVER__PASSWORD", "FREQTRADE__API_SERVER__JWT_SECRET_KEY"
+WS_TOKEN = "FREQTRADE__API_SERVER__WS_TOKEN"  # noqa: S105
+TELEGRAM, CHAT = "FREQTRADE__TELEGRAM__TOKEN", "FREQTRADE__TELEGRAM__CHAT_ID"
+PRODUCERS = "FREQTRADE__EXTERNAL_MESSAGE_CONSUMER__PRODUCERS"
+
+_STRATEGY = '''\
+"""Trades the signal bundle that `current` leads to. Written by `bascule trade prepare`."""
+
+from bascule.bridge.freqtrade.{module} import {base}
+
+
+class {name}({base}):
+    """The signals' own rules, with the guards of a live run."""
+'''
+
+
+class PrepareSettings(Settings):
+    """What kind of bot the folder is for."""
+
+    mode: Mode = Field(default="dry", description="rehearse: replay exchange; dry: real prices; live")
+    exchange: str = Field(default="binance", description="ccxt's name of the exchange of dry and live runs")
+    replay_url: str = Field(
+        default="http://127.0.0.1:8765", pattern=r"https?://\S+", description="replay exchange of rehearsals"
+    )
+    dry_rehearsal: bool = Field(
+        default=False, description="rehearse with freqtrade's dry wallet instead of orders with fake keys"
+    )
+    trade: TradeSettings = Field(default=TradeSettings(), description="wallet and costs")
+    capital: float | None = Field(
+        default=None,
+        gt=0,
+        description="live: most of the account that the bot may use, in the stake currency",
+    )
+    pairs: tuple[str, ...] | None = Field(default=None, description="traded pairs; default the universe")
+    stop_on_exchange: bool = Field(
+        default=True, description="keep every stop as an order on the exchange, for when the bot is down"
+    )
+    api_port: int = Field(default=8080, ge=1024, le=65535, description="of freqtrade's REST server")
+    api_user: str = Field(default="bascule", min_length=1, description="user of the REST server")
+    telegram: bool = Field(default=False, description="report over Telegram")
+    role: Role = Field(
+        default="alone",
+        description="producer: sends its signals to others; consumer: takes signals from producers",
+    )
+    websockets: bool = Field(default=False, description="candles over the exchange's websockets")
+    guard: dict[str, Any] = Field(
+        default={}, description="settings of safe mode and data failover (`GuardSettings`)"
+    )
+    trading: dict[str, Any] = Field(
+        default={}, description="settings of the strategy's trading components (key bascule.trading)"
+    )
+
+
+def build(
+    bundle: Bundle, folder: Path, settings: PrepareSettings, *, link: Path | None = None
+) -> dict[str, Any]:
+    """The configuration, without secrets.
+
+    Args:
+        bundle: gives timeframe, market and pairs.
+        folder: the user folder, for the paths of database and log.
+        settings: what kind of bot.
+        link: what the bot opens as its bundle; default ``folder/current``.
+
+    Raises:
+        BridgeError: a pair is not of the bundle, or does not fit the exchange.
+        ConfigError: guard settings are wrong.
+    """
+    from bascule.bridge.freqtrade.failover import GuardSettings
+
+    guard = GuardSettings.read(settings.guard, where="guard")
+    home = folder.resolve()
+    dry = settings.mode == "dry" or settings.dry_rehearsal
+    values = base.build(
+        bundle,
+        settings.trade.model_copy(update={"mode": "computed"}),
+        exchange=_exchange(settings, bundle.spec.market),
+        pairs=settings.pairs,
+        strategy=STRATEGY,
+        # an exchange that is asked with keys tells its own tiers
+        assume_tiers=settings.mode == "rehearse",
+    )
+    values |= {
+        "bot_name": f"bascule-{settings.mode}",
+        "dry_run": dry,
+        "db_url": f"sqlite:///{home / _database(settings)}",
+        "order_types": {
+            **values["order_types"],
+            "stoploss_on_exchange": settings.stop_on_exchange,
+            "stoploss_on_exchange_interval": 60,
+            "emergency_exit": "market",
+        },
+        "unfilledtimeout": {"entry": 5, "exit": 5, "exit_timeout_count": 3, "unit": "minutes"},
+        "cancel_open_orders_on_exit": False,
+        "internals": {"process_throttle_secs": 5, "heartbeat_interval": 60},
+        "api_server": {
+            "enabled": True,
+            "listen_ip_address": "127.0.0.1",
+            "listen_port": settings.api_port,
+            "verbosity": "error",
+            "enable_openapi": False,
+            "CORS_origins": [],
+            "username": settings.api_user,
+        },
+        "log_config": _logging(home / "logs" / "freqtrade.log"),
+    }
+    # in a dry run slippage comes from the order book; live, costs are the exchange's
+    values["fee"] = settings.trade.fee
+    if not dry:
+        del values["fee"], values["dry_run_wallet"]
+    if settings.capital is not None:
+        values["available_capital"] = settings.capital
+    if settings.telegram:
+        values["telegram"] = {"enabled": True}
+    if settings.role == "consumer":
+        values["external_message_consumer"] = {
+            "enabled": True,
+            "remove_entry_exit_signals": True,
+            "initial_candle_limit": 100,
+        }
+    values["bascule"] |= {"bundle": str(link or home / LINK), "guard": guard.model_dump(mode="json")}
+    if settings.trading:
+        values["bascule"]["trading"] = dict(settings.trading)
+    return values
+
+
+def _exchange(settings: PrepareSettings, market: str) -> dict[str, Any]:
+    if settings.mode == "rehearse":
+        found = exchange_config(settings.replay_url, "spot" if market == "spot" else "futures")
+        return {**found, "enable_ws": settings.websockets}
+    # the bot's own pause between calls is what keeps the address from being banned
+    limited = {"enableRateLimit": True}
+    return {"name": settings.exchange, "enable_ws": settings.websockets, "ccxt_config": limited}
+
+
+def _database(settings: PrepareSettings) -> str:
+    """One database a mode: a dry run's trades must never be taken for real ones."""
+    kind = f"{settings.mode}-dry" if settings.mode == "rehearse" and settings.dry_rehearsal else settings.mode
+    return f"trades-{kind}.sqlite"
+
+
+def _logging(path: Path) -> dict[str, Any]:
+    handlers = {
+        "console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["redact"]},
+        "file": {
+            "class": "logging.handlers.RotatingFileHandler",
+            "formatter": "plain",
+            "filters": ["redact"],
+            "filename": str(path),
+            "maxBytes": 10 * 2**20,
+            "backupCount": 10,
+            "encoding": "utf-8",
+        },
+    }
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"redact": {"()": "bascule.bridge.freqtrade.secrets.Redact"}},
+        "formatters": {"plain": {"format": "%(asctime)s - %(name)s - %(levelname)s - %(message)s"}},
+        "handlers": handlers,
+        "root": {"handlers": list(handlers), "level": "INFO"},
+    }
+
+
+def required(settings: PrepareSettings) -> dict[str, str]:
+    """Environment variables of this bot's secrets: name → what it is."""
+    found = {
+        PASSWORD: "password of freqtrade's REST server, at least 12 characters",
+        JWT: "signs the REST server's sessions, at least 32 characters: openssl rand -hex 32 | sed s/^/k/",
+    }
+    if settings.mode == "live" or (settings.mode == "rehearse" and not settings.dry_rehearsal):
+        found |= {
+            KEY: "the exchange's API key; no right to withdraw, bound to this machine's address",
+            SECRET: "the key's secret",
+        }
+    if settings.role == "producer":
+        found[WS_TOKEN] = "token that consumers present"
+    if settings.telegram:
+        found |= {TELEGRAM: "the bot's token", CHAT: "the chat's number"}
+    if settings.role == "consumer":
+        found[PRODUCERS] = 'JSON: [{"name": "main", "host": "127.0.0.1", "port": 8080, "ws_token": "…"}]'
+    return found
+
+
+def prepare(
+    bundles: Path, folder: Path, settings: PrepareSettings | None = None, *, source: str | None = None
+) -> Workspace:
+    """Write the folder, or bring an existing one up to date.
+
+    Args:
+        bundles: a bundle, or a folder with a ``current`` one; then the bot follows that ``current``.
+        folder: the user folder.
+        settings: what kind of bot.
+        source: text of the strategy file; default one that names the guarded strategy.
+
+    Raises:
+        BundleError: there is no good bundle.
+        BridgeError: the bundle cannot be traded so, or freqtrade refuses the configuration.
+    """
+    from bascule.signals import Bundle, unavailable_live
+    from bascule.signals.bundle import CURRENT
+
+    settings = settings or PrepareSettings()
+    bundle = Bundle.open(bundles)
+    missing = unavailable_live(bundle.spec)
+    if missing:
+        raise BridgeError(
+            f"the factors read {', '.join(missing)}, which the exchange's candles do not give",
+            where=str(bundle.path),
+            remedy="train with factors of open, high, low, close, volume and typical vwap",
+        )
+    values = build(bundle, folder, settings)
+    validate(values, placeholders(settings))
+    if source is None:
+        kind = (
+            ("consumer", "ConsumerStrategy")
+            if settings.role == "consumer"
+            else ("guarded", "GuardedStrategy")
+        )
+        source = _STRATEGY.format(module=kind[0], base=kind[1], name=STRATEGY)
+    folder.mkdir(parents=True, exist_ok=True)
+    follows = bundles / CURRENT
+    point(folder / LINK, (follows if follows.exists() else bundle.path).absolute())
+    space = workspace(folder, values, source=source)
+    _write(folder / ENV_EXAMPLE, _example(settings))
+    _write(folder / ".gitignore", ".env\n*.sqlite*\nlogs/\n")
+    return space
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_file(path) as aside:
+        aside.write_text(text, "utf-8")
+
+
+def _example(settings: PrepareSettings) -> str:
+    lines = [
+        "# Copy to .env, fill in, chmod 600. `bascule trade start` reads it; no other file holds secrets.",
+        "# freqtrade reads a value that looks like a number as one: let a secret have letters in it.",
+    ]
+    for name, what in required(settings).items():
+        lines += [f"# {what}", f"{name}="]
+    return "\n".join(lines) + "\n"
+
+
+def placeholders(settings: PrepareSettings) -> dict[str, str]:
+    """Values of the right form for all secrets, to validate a configuration without them."""
+    found = dict.fromkeys(required(settings), "x" * 32)
+    if PRODUCERS in found:
+        found[PRODUCERS] = '[{"name": "main", "host": "127.0.0.1", "port": 8080, "ws_token": "xxxxxxxx"}]'
+    return found
+
+
+def validate(values: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    """Freqtrade's own checks of a configuration, as at the start of ``freqtrade trade``.
+
+    Args:
+        values: the configuration.
+        environment: variables; those of freqtrade are merged in as it does.
+
+    Raises:
+        BridgeError: freqtrade is not installed, or says no; with its own words.
+    """
+    try:
+        from freqtrade.configuration.config_validation import validate_config_consistency
+        from freqtrade.configuration.environment_vars import _flat_vars_to_nested_dict
+        from freqtrade.enums import RunMode
+        from freqtrade.exceptions import OperationalException
+        from freqtrade.exchange.check_exchange import check_exchange
+        from freqtrade.misc import deep_merge_dicts
+    except ImportError as error:
+        raise BridgeError(
+            f"freqtrade cannot be used: {error}", where="freqtrade", remedy="pip install freqtrade==2026.9"
+        ) from None
+    own = {name: value for name, value in environment.items() if name.startswith("FREQTRADE__")}
+    merged: dict[str, Any] = deep_merge_dicts(
+        _flat_vars_to_nested_dict(own, "FREQTRADE__"), json.loads(json.dumps(values))
+    )
+    merged["runmode"] = RunMode.DRY_RUN if values.get("dry_run") else RunMode.LIVE
+    # what the strategy brings, and freqtrade asks for
+    merged |= {"stoploss": -0.99, "minimal_roi": {"0": 100.0}}
+    merged.setdefault("dry_run_wallet", 1000)
+    merged.setdefault("last_stake_amount_min_ratio", 0.5)
+    # it logs the whole schema beside its error
+    talk = logging.getLogger("freqtrade.configuration.config_validation")
+    before, talk.disabled = talk.disabled, True
+    try:
+        check_exchange(merged, False)
+        validate_config_consistency(merged)
+    except OperationalException as error:
+        raise BridgeError(
+            f"freqtrade refuses the configuration: {error}",
+            where="config.json",
+            remedy="change the settings that it names",
+        ) from None
+    finally:
+        talk.disabled = before
+
+
+def load_environment(folder: Path, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a bot: ``.env`` of its folder, if there is one, under the given variables.
+
+    Raises:
+        BridgeError: a line of ``.env`` is not NAME=value, or others may read the file.
+    """
+    found = dict(os.environ if environment is None else environment)
+    path = folder / ".env"
+    if not path.is_file():
+        return found
+    if path.stat().st_mode & 0o077:
+        raise BridgeError("others may read this file", where=str(path), remedy=f"chmod 600 {path}")
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        name, equals, value = text.partition("=")
+        if not equals or not name.replace("_", "").isalnum():
+            raise BridgeError("is not NAME=value", where=f"{path}, line {number}", remedy="correct the line")
+        # a quoted value is the text between the quotes, as a shell reads it
+        bare = value.strip()
+        if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "'\"":
+            bare = bare[1:-1]
+        found.setdefault(name, bare)
+    return found
