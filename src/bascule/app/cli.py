@@ -23,6 +23,7 @@ from bascule.app.minecli import mine_app
 from bascule.app.modelcli import model_app
 from bascule.app.riskcli import risk_app
 from bascule.app.robustcli import robust_app
+from bascule.app.webcli import web_app
 from bascule.core import BasculeError, ConfigError
 
 app = typer.Typer(
@@ -41,6 +42,7 @@ app.add_typer(model_app, name="model")
 app.add_typer(risk_app, name="risk")
 app.add_typer(robust_app, name="robust")
 app.add_typer(bundle_app, name="bundle")
+app.add_typer(web_app, name="web")
 
 console = Console()
 errors = Console(stderr=True)

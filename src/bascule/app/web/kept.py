@@ -1,0 +1,67 @@
+"""Readings of files that are kept until the file changes, so that many viewers cost one reading."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from bascule.core import BasculeError
+
+Value = TypeVar("Value")
+
+
+class Missing(BasculeError):
+    """Nothing of that name is there."""
+
+
+class Kept(Generic[Value]):
+    """What ``read`` made of a file, read again when its time, size or identity changes.
+
+    Args:
+        read: from path to value; one call at a time.
+        most: files kept, the longest unused goes first.
+    """
+
+    def __init__(self, read: Callable[[Path], Value], most: int = 32) -> None:
+        self._read, self._most = read, most
+        self._values: OrderedDict[Path, tuple[tuple[int, int, int], Value]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, path: Path) -> Value:
+        """The value of a file.
+
+        Raises:
+            Missing: there is no such file.
+        """
+        with self._lock:
+            try:
+                found = path.stat()
+            except (FileNotFoundError, NotADirectoryError):
+                raise Missing(f"{path.name} is not there") from None
+            mark = (found.st_mtime_ns, found.st_size, found.st_ino)
+            held = self._values.get(path)
+            if held is None or held[0] != mark:
+                held = (mark, self._read(path))
+                self._values[path] = held
+            self._values.move_to_end(path)
+            while len(self._values) > self._most:
+                self._values.popitem(last=False)
+            return held[1]
+
+
+def folders(home: Path) -> dict[str, Path]:
+    """Folders directly below one, by name, sorted; none where it is not there. Hidden ones are left out."""
+    try:
+        return {path.name: path for path in sorted(home.iterdir()) if path.is_dir() and path.name[0] != "."}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+
+
+def thinned(count: int, most: int = 600) -> list[int]:
+    """Evenly spaced numbers of rows, the last one among them: a curve of more points looks the same."""
+    if count <= most:
+        return list(range(count))
+    return sorted({round(k * (count - 1) / (most - 1)) for k in range(most)})
