@@ -151,3 +151,15 @@ def test_what_does_not_fit_is_refused() -> None:
         )
     with pytest.raises(ConfigError, match="give window_days"):
         CombineSettings.read({"window_days": None, "refit": False})
+
+
+def test_weights_learned_once_wait_for_a_window_that_teaches() -> None:
+    """Before the universe begins there are no members: such a window must not be the one learned from."""
+    values, label, panel, flip = flipping(0)
+    universe = np.ones(panel.shape, bool)
+    universe[:300] = False
+    late = panel.with_universe(universe)
+    settings = CombineSettings(window_days=30, every_bars=6, refit=False)
+    signal = combine(values, NAMES, label, late, horizon=HORIZON, settings=settings).values
+    assert np.isfinite(signal[600:]).all(axis=1).mean() > 0.9
+    assert _mean_ic(signal, label, late, slice(600, flip)) > 0.05

@@ -123,7 +123,10 @@ class RunConfig(SignalSettings):
     seed: int = Field(default=7, ge=0, description="seed of everything random")
     data: DataSettings = Field(default=DataSettings(), description="input and its checks")
     factors: tuple[str | dict[str, str], ...] = Field(
-        default=("alpha158",), min_length=1, description="libraries, YAML files of factors, or {name, text}"
+        default=("alpha158",),
+        min_length=1,
+        description="libraries, YAML files of factors, or {name, text}; "
+        "alpha158@4h or {name, text, timeframe} on longer candles",
     )
     evaluation: EvaluationSettings = Field(default=EvaluationSettings(), description="factor statistics")
     model: ModelSettings = Field(default=ModelSettings(), description="the learner")
@@ -147,11 +150,27 @@ class RunConfig(SignalSettings):
             ConfigError, ExpressionError: a library is unknown, or a factor text is malformed or looks ahead.
         """
         shared = {name: getattr(self, name) for name in SignalSettings.model_fields}
-        factors = resolve(self.factors)
-        if self.model.steps > 1 and self.model.unroll:
-            factors = sequence(factors, self.model.steps)
-        found = tuple(FactorText(name=f.name, text=f.text) for f in factors)
-        return SignalSpec(**shared, factors=found)
+        found: list[FactorText] = []
+        for timeframe, entries in _by_timeframe(self.factors).items():
+            factors = resolve(entries)
+            if self.model.steps > 1 and self.model.unroll:
+                factors = sequence(factors, self.model.steps)
+            end = "" if timeframe is None else f"_{timeframe}"
+            found += [FactorText(name=f.name + end, text=f.text, timeframe=timeframe) for f in factors]
+        return SignalSpec.read({**shared, "factors": found}, where="factors")
+
+
+def _by_timeframe(entries: Sequence[str | dict[str, str]]) -> dict[str | None, list[str | dict[str, str]]]:
+    """A run's factors by the candles that they are computed on; None = the run's own."""
+    found: dict[str | None, list[str | dict[str, str]]] = {}
+    for entry in entries:
+        if isinstance(entry, str):
+            name, _, timeframe = entry.partition("@")
+            found.setdefault(timeframe or None, []).append(name)
+        else:
+            rest = {key: value for key, value in entry.items() if key != "timeframe"}
+            found.setdefault(entry.get("timeframe"), []).append(rest)
+    return found
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -213,7 +232,9 @@ def _rooted(config: RunConfig, root: Path) -> RunConfig:
     if config.ledger is not None:
         updates["ledger"] = root / config.ledger.expanduser()
     updates["factors"] = tuple(
-        str(root / entry) if isinstance(entry, str) and entry.endswith((".yaml", ".yml")) else entry
+        str(root / entry)
+        if isinstance(entry, str) and entry.partition("@")[0].endswith((".yaml", ".yml"))
+        else entry
         for entry in config.factors
     )
     return config.model_copy(update=updates)

@@ -124,9 +124,9 @@ def combine(config: ConfigFile, settings: Settings = None, set_: Overrides = Non
     horizon = run.recipe.horizon
     chosen = models.CombineSettings.read(_read(settings), where=str(settings or "combine"))
     label = evaluate.forward_return(run.panel, horizon)
-    static = chosen.model_copy(
-        update={"refit": False, "by_regime": False, "window_days": chosen.window_days or 365.0}
-    )
+    # the static one learns once, from as much history as the run's model has
+    history = float(run.config.walk_forward.train_days or 365)
+    static = chosen.model_copy(update={"refit": False, "by_regime": False, "window_days": history})
     signals: dict[str, FloatArray] = {}
     for name, one in (("dynamic", chosen), ("static", static)):
         with run.progress(f"Combine: {name}") as progress:

@@ -87,7 +87,10 @@ def _preflight(run: Run, frame: pd.DataFrame) -> None:
 def measure_factors(run: Run, folder: Path) -> dict[str, Any]:
     """Stage ``factors``."""
     values, horizons = run.values, run.config.evaluation.horizons
-    texts = [str(expr.parse(factor.text)) for factor in run.recipe.factors]
+    texts = [
+        str(expr.parse(factor.text)) + (f" @{factor.timeframe}" if factor.timeframe else "")
+        for factor in run.recipe.factors
+    ]
     run.tries.add(texts, run.panel, horizons, "run")
     with run.progress("Evaluate factors") as progress:
         table = evaluate.table(values, run.recipe.names, run.panel, horizons, progress)

@@ -202,7 +202,8 @@ def _run(
             past = memory.before(int(first))
             if past is not None:
                 weights = _weights(past, settings)
-                learned = True
+                # a window without members or labels, before the universe begins, has taught nothing
+                learned = bool(weights.any())
         cut = slice(int(first), int(last))
         unit, there = _unit(np.asarray(values[:, cut]), members[cut])
         for row_state in np.unique(state[cut]):

@@ -17,6 +17,7 @@ from bascule import engine
 from bascule.core import ConfigError, DataError, Panel, Timeframe
 from bascule.core.panel import FloatArray
 from bascule.core.timeframe import TimeArray
+from bascule.evaluate.rows import Float64Array
 from bascule.factors import Factor
 
 _SUMMED = frozenset({"volume", "quote_volume", "funding_rate"})
@@ -26,7 +27,8 @@ def coarse(panel: Panel, timeframe: Timeframe) -> Panel:
     """Candles of a longer timeframe, closed ones only.
 
     Prices: first open, highest high, lowest low, last close of what traded; volumes and funding are summed;
-    other fields have their last value. A member of the universe is one at the candle's last bar.
+    vwap is weighted by volume; other fields have their last value. A member of the universe is one at the
+    candle's last bar. A candle is made of its own bars alone: the same bits in every window that has them.
 
     Raises:
         ConfigError: the timeframe is no multiple of the panel's.
@@ -50,6 +52,10 @@ def coarse(panel: Panel, timeframe: Timeframe) -> Panel:
     arrays = {
         name: _merge(name, values[cut].reshape(count, parts, -1)) for name, values in panel.fields.items()
     }
+    if "vwap" in arrays and "volume" in arrays:
+        arrays["vwap"] = _weighted(
+            *(panel[name][cut].reshape(count, parts, -1).astype(np.float64) for name in ("vwap", "volume"))
+        )
     universe = None if panel.universe is None else panel.universe[cut][parts - 1 :: parts].copy()
     listed = panel.listed.astype(np.int64) // step * step
     since = np.where(np.isnat(panel.listed), panel.listed, listed.astype("datetime64[ns]"))
@@ -70,6 +76,23 @@ def _merge(name: str, parts: FloatArray) -> FloatArray:
         at = known.argmax(axis=1) if name == "open" else parts.shape[1] - 1 - known[:, ::-1].argmax(axis=1)
         merged = np.take_along_axis(parts, at[:, None, :], axis=1)[:, 0]
     return np.where(some, merged, np.nan).astype(np.float32)
+
+
+def _weighted(prices: Float64Array, volumes: Float64Array) -> FloatArray:
+    """Mean of prices by volume, ``[candles, parts, N]`` → ``[candles, N]``."""
+    known = np.isfinite(prices) & (volumes > 0.0)
+    mass = np.where(known, volumes, 0.0).sum(axis=1)
+    total = np.where(known, prices * volumes, 0.0).sum(axis=1)
+    return np.where(mass > 0.0, total / np.where(mass > 0.0, mass, 1.0), np.nan).astype(np.float32)
+
+
+def bars_before(lookback: int, timeframe: Timeframe, base: Timeframe) -> int:
+    """Base candles before a row that values of ``lookback`` coarse candles before their own need.
+
+    The newest closed candle ends up to one candle less a bar before the row, and begins a candle earlier.
+    """
+    parts = timeframe.seconds // base.seconds
+    return (lookback + 2) * parts - 2
 
 
 def join(values: FloatArray, time: TimeArray, timeframe: Timeframe, base: Panel) -> FloatArray:

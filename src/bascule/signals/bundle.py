@@ -195,7 +195,7 @@ class Bundle:
             panel.timeframe, panel.time, self.instruments, arrays, self.manifest.listed_times.copy()
         )
         window = prepare(whole, vwap=self.spec.vwap)
-        lacking = set(compute.plan(self.spec).fields) - set(window.fields)
+        lacking = set(compute.fields(self.spec)) - set(window.fields)
         if lacking:
             raise BundleError(
                 f"the factors need {', '.join(sorted(lacking))}, which these candles do not hold",

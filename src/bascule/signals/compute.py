@@ -7,16 +7,18 @@ Both research and the live bot call `features`, let models turn them into raw al
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bascule.core import ConfigError, Panel, Progress, silent
+from bascule.core import ConfigError, Panel, Progress, Timeframe, silent
 from bascule.core.panel import FloatArray
 from bascule.evaluate.rows import row_sums
 from bascule.signals.frame import SignalFrame
-from bascule.signals.spec import SignalSpec
+from bascule.signals.spec import FactorText, SignalSpec
 
 if TYPE_CHECKING:
     from bascule.engine import Plan
@@ -26,8 +28,23 @@ if TYPE_CHECKING:
 LIVE_FIELDS = frozenset({"open", "high", "low", "close", "volume", "vwap"})
 
 
-def plan(spec: SignalSpec) -> Plan:
-    """The compiled factors.
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The factors of one timeframe.
+
+    Attributes:
+        timeframe: of the candles that they are computed on.
+        index: their places among the recipe's factors.
+        plan: the compiled texts.
+    """
+
+    timeframe: Timeframe
+    index: tuple[int, ...]
+    plan: Plan
+
+
+def groups(spec: SignalSpec) -> tuple[Group, ...]:
+    """The compiled factors by timeframe, shortest first.
 
     Raises:
         ConfigError: a factor looks ahead, or needs all history and so cannot be computed live.
@@ -35,22 +52,50 @@ def plan(spec: SignalSpec) -> Plan:
     """
     from bascule import engine
 
-    compiled = engine.compile(list(spec.texts))
-    if compiled.lookahead or compiled.lookback is None:
-        for factor in spec.factors:
-            single = engine.compile([factor.text])
-            if single.lookahead or single.lookback is None:
-                rule = (
-                    "reads the future"
-                    if single.lookahead
-                    else "needs all history: it cannot be computed live"
-                )
-                raise ConfigError(
-                    f"factor {factor.text!r} {rule}",
-                    where=f"factors.{factor.name}",
-                    remedy="use finite windows that end at the current bar",
-                )
-    return compiled
+    places: dict[Timeframe, list[int]] = {}
+    for place, factor in enumerate(spec.factors):
+        bar = spec.bar if factor.timeframe is None else Timeframe.parse(factor.timeframe)
+        places.setdefault(bar, []).append(place)
+    found = []
+    for bar, index in sorted(places.items()):
+        chosen = [spec.factors[i] for i in index]
+        compiled = engine.compile([factor.text for factor in chosen])
+        if compiled.lookahead or compiled.lookback is None:
+            _name_the_bad(chosen)
+        found.append(Group(bar, tuple(index), compiled))
+    return tuple(found)
+
+
+def _name_the_bad(factors: Sequence[FactorText]) -> None:
+    from bascule import engine
+
+    for factor in factors:
+        single = engine.compile([factor.text])
+        if single.lookahead or single.lookback is None:
+            rule = "reads the future" if single.lookahead else "needs all history: it cannot be computed live"
+            raise ConfigError(
+                f"factor {factor.text!r} {rule}",
+                where=f"factors.{factor.name}",
+                remedy="use finite windows that end at the current bar",
+            )
+
+
+def fields(spec: SignalSpec) -> frozenset[str]:
+    """Fields that the factors read."""
+    return frozenset(name for group in groups(spec) for name in group.plan.fields)
+
+
+def _reach(spec: SignalSpec) -> int:
+    """Bars of history before a row that its factors need."""
+    from bascule.models.timeframes import bars_before
+
+    needed = 0
+    for group in groups(spec):
+        own = group.plan.lookback
+        assert own is not None
+        same = group.timeframe == spec.bar
+        needed = max(needed, own if same else bars_before(own, group.timeframe, spec.bar))
+    return needed
 
 
 def lookback(spec: SignalSpec) -> int:
@@ -59,11 +104,9 @@ def lookback(spec: SignalSpec) -> int:
     from bascule.data import universe
     from bascule.portfolio import constructed
 
-    factors = plan(spec).lookback
-    assert factors is not None
     # cross-sectional operators read the universe at every row that a factor reaches back to
     members = universe.lookback(spec.universe, spec.bar)
-    rows = max(factors + spec.smoothing - 1, risk.lookback(spec.risk, spec.bar))
+    rows = max(_reach(spec) + spec.smoothing - 1, risk.lookback(spec.risk, spec.bar))
     if (construction := spec.portfolio.construction) is None:
         return members + rows
     # earlier rebalances need the signals of their own rows, and all of them a history of risk
@@ -73,9 +116,9 @@ def lookback(spec: SignalSpec) -> int:
 
 def unavailable_live(spec: SignalSpec) -> tuple[str, ...]:
     """Fields that the factors read but an exchange's candles do not give; empty = can be computed live."""
-    fields = set(plan(spec).fields)
-    missing = fields - LIVE_FIELDS
-    if spec.vwap == "quote" and "vwap" in fields:
+    read = set(fields(spec))
+    missing = read - LIVE_FIELDS
+    if spec.vwap == "quote" and "vwap" in read:
         missing.add("vwap (of quote volume)")
     return tuple(sorted(missing))
 
@@ -88,7 +131,7 @@ def with_members(panel: Panel, spec: SignalSpec) -> Panel:
 
 
 def features(panel: Panel, spec: SignalSpec, *, progress: Progress = silent) -> FloatArray:
-    """Factor values of a prepared panel.
+    """Factor values of a prepared panel; those of longer candles appear in the row that closes the candle.
 
     Returns:
         float32 ``[F, T, N]`` in the order of ``spec.factors``, after ``spec.processors``; NaN outside the
@@ -96,9 +139,22 @@ def features(panel: Panel, spec: SignalSpec, *, progress: Progress = silent) -> 
     """
     from bascule import engine
     from bascule.factors.processors import process
+    from bascule.models.timeframes import coarse, join
 
     ranged = with_members(panel, spec)
-    values = engine.evaluate(plan(spec), ranged, progress=progress)
+    found = groups(spec)
+    if len(found) == 1 and found[0].timeframe == spec.bar:
+        values = engine.evaluate(found[0].plan, ranged, progress=progress)
+    else:
+        values = np.full((len(spec.factors), *panel.shape), np.nan, np.float32)
+        for group in found:
+            if group.timeframe == spec.bar:
+                part = engine.evaluate(group.plan, ranged, progress=progress)
+            else:
+                slow = coarse(ranged, group.timeframe)
+                part = engine.evaluate(group.plan, slow, progress=progress)
+                part = join(part, slow.time, group.timeframe, ranged)
+            values[list(group.index)] = part
     inside = ranged.members
     for one in values:
         one[~inside] = np.nan

@@ -18,6 +18,10 @@ class FactorText(Settings):
 
     name: str = Field(min_length=1, description="unique name, the model's feature name")
     text: str = Field(min_length=1, description="expression, e.g. Mean($close, 5) / $close")
+    timeframe: str | None = Field(
+        default=None,
+        description="longer candles that it is computed on; their values appear when they close",
+    )
 
 
 class StopSettings(Settings):
@@ -128,6 +132,21 @@ class SignalSpec(SignalSettings):
         if doubled:
             raise ValueError(f"factor names must be unique; doubled: {', '.join(doubled)}")
         return value
+
+    @model_validator(mode="after")
+    def _longer(self) -> Self:
+        for factor in self.factors:
+            if factor.timeframe is None:
+                continue
+            try:
+                longer = Timeframe.parse(factor.timeframe)
+            except ConfigError as error:
+                raise ValueError(f"factor {factor.name}: {error.message}") from None
+            if longer <= self.bar or longer.seconds % self.bar.seconds:
+                raise ValueError(
+                    f"factor {factor.name}: {longer} candles cannot be made of {self.timeframe} candles"
+                )
+        return self
 
     @property
     def texts(self) -> tuple[str, ...]:
