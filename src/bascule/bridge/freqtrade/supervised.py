@@ -151,25 +151,26 @@ class SupervisedStrategy(PositionStrategy):
             self._say(f"the book is {verdict.level}: drawdown {verdict.drawdown:.2%}")
         if self._folder is not None and self._guard.memory() != self._kept:
             self._kept = self._guard.memory()
-            write_json(self._memory, self._kept)
+            write_json(self._memory(self._folder), self._kept)
 
-    @property
-    def _memory(self) -> Path:
-        """File of the book guard's memory."""
-        assert self._folder is not None
-        return self._folder / "bascule" / f"{self.get_strategy_name()}.guard.json"
+    def _memory(self, folder: Path) -> Path:
+        """File of the book guard's memory in a user folder."""
+        return folder / "bascule" / f"{self.get_strategy_name()}.guard.json"
 
     def _recall(self) -> None:
         """The book guard's memory of an earlier life; one that cannot be read stops the bot from starting."""
-        if self._guard is None or self._folder is None or not self._memory.exists():
+        if self._guard is None or self._folder is None:
+            return
+        path = self._memory(self._folder)
+        if not path.exists():
             return
         try:
-            self._kept = json.loads(self._memory.read_text("utf-8"))
+            self._kept = json.loads(path.read_text("utf-8"))
             self._guard.remember(self._kept)
         except (OSError, ValueError, KeyError, TypeError) as error:
             trouble = BridgeError(
                 f"the memory of the book guard cannot be read ({type(error).__name__})",
-                where=str(self._memory),
+                where=str(path),
                 remedy="remove the file if the peak of the equity may be forgotten",
             )
             raise OperationalException(str(trouble)) from None
