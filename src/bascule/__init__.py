@@ -4,12 +4,14 @@ Floors, lowest first; each imports only from those below it::
 
     core      panels, instruments, timeframes, errors, settings, atomic files
     expr      the factor language          kernels   array functions     data  store and health
+    cluster   work over processes and machines
     engine    plans and evaluates expressions over panels
     factors   libraries of factor text     evaluate  IC, decay, labels
     models    walk-forward learning        risk      risk scores         miners  search
     portfolio target weights
     signals   the frozen bundle, and the one computation behind research and live
     bridge    qlib, freqtrade, the replay exchange
+    monitor   live measures, rules, actions, jobs
     app       command line, pipeline, report
 
 Importing this package is light; heavy libraries are imported by the functions that need them.

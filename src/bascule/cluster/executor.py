@@ -1,0 +1,162 @@
+"""The seam: what every way to spread work promises, and the plainest one, which does not spread it.
+
+1. Tasks are named; names are the order of results, the words of progress and errors, and the journal's keys.
+2. Finished tasks are taken from the journal, the others run, each result is journalled as it arrives.
+3. An exception of a task ends the work and is raised as it is, with the task's name noted; what was finished
+   by then stays in the journal. Only a worker's death is tried again: a task that raises would raise again.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from pydantic import Field
+
+from bascule.cluster.journal import Journal
+from bascule.cluster.shared import Shared, digest_of
+from bascule.core import ConfigError, Settings
+from bascule.core.progress import Progress, silent
+
+R = TypeVar("R")
+Work = Callable[[Any, Mapping[str, Any]], R]
+
+
+class ClusterSettings(Settings):
+    """Where long work runs."""
+
+    address: str = Field(
+        default="local",
+        description="local: processes of this machine; else a Ray cluster: auto, host:port, ray://…",
+    )
+    workers: int = Field(
+        default=0,
+        ge=0,
+        description="processes of a local run; 0: one for each processor; 1: no other process",
+    )
+    retries: int = Field(default=3, ge=0, description="how often a task is tried again whose process died")
+    threads: int = Field(default=1, ge=1, description="processors that one task uses")
+
+
+class Executor(ABC):
+    """Runs named tasks. Use as a context manager.
+
+    Attributes:
+        settings: how many workers, retries.
+    """
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        self.settings = settings
+
+    @property
+    @abstractmethod
+    def workers(self) -> int:
+        """How many tasks run side by side."""
+
+    @abstractmethod
+    def _run(self, work: Work[R], tasks: Mapping[str, Any], shared: Shared) -> Iterator[tuple[str, R]]:
+        """Run all tasks; yield names and results in the order in which they finish."""
+
+    @abstractmethod
+    def _place(self, values: Mapping[str, Any]) -> Shared:
+        """Put values where all workers find them."""
+
+    def map(
+        self,
+        work: Work[R],
+        tasks: Mapping[str, Any],
+        *,
+        shared: Mapping[str, Any] | None = None,
+        journal: Path | None = None,
+        progress: Progress = silent,
+    ) -> dict[str, R]:
+        """Run ``work(task, shared)`` for every task.
+
+        Args:
+            work: a function at the top of a module that workers can import.
+            tasks: by name; what can be pickled.
+            shared: what all tasks read and none changes. Arrays and panels are mapped, not copied.
+            journal: SQLite file of finished tasks, made if need be. Work that was cut off goes on from it.
+            progress: called after each task.
+
+        Returns:
+            Results by name, in the order of ``tasks``.
+
+        Raises:
+            ConfigError: the function is not importable, or the journal is of other work.
+            BasculeError: a task's process died more often than ``settings.retries``.
+        """
+        _importable(work)
+        values = dict(shared or {})
+        kept: Journal | None = None
+        done: dict[str, R] = {}
+        if journal is not None:
+            kept = Journal.open(journal, f"{work.__module__}.{work.__qualname__} {digest_of(values)}")
+            done = kept.finished(tasks)
+        left = {name: task for name, task in tasks.items() if name not in done}
+        try:
+            progress(len(done), len(tasks))
+            if left:
+                with self._place(values) as placed:
+                    for name, result in self._run(work, left, placed):
+                        if kept is not None:
+                            kept.add(name, tasks[name], result)
+                        done[name] = result
+                        progress(len(done), len(tasks), name)
+        finally:
+            if kept is not None:
+                kept.close()
+        return {name: done[name] for name in tasks}
+
+    def close(self) -> None:  # noqa: B027 - an executor without workers has nothing to do
+        """Let the workers go."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class InProcess(Executor):
+    """One task after the other, in this process."""
+
+    @property
+    def workers(self) -> int:
+        """Always 1."""
+        return 1
+
+    def _place(self, values: Mapping[str, Any]) -> Shared:
+        return Shared(values)
+
+    def _run(self, work: Work[R], tasks: Mapping[str, Any], shared: Shared) -> Iterator[tuple[str, R]]:
+        found = shared.values()
+        for name, task in tasks.items():
+            with noted(name):
+                result = work(task, found)
+            yield name, result
+
+
+@contextmanager
+def noted(name: str) -> Iterator[None]:
+    """Whatever is raised inside says which task it was."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in task {name}")
+        raise
+
+
+def _importable(work: Work[Any]) -> None:
+    if "<" in work.__qualname__ or work.__module__ == "__main__":
+        raise ConfigError(
+            f"workers cannot import {work.__module__}.{work.__qualname__}",
+            where="cluster",
+            remedy="put the function at the top of a module",
+        )

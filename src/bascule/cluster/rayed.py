@@ -1,0 +1,139 @@
+"""A Ray cluster: an existing one by its address, or one of this machine's processors (``auto`` starts none).
+
+Ray keeps the shared values once a node and lends them without a copy, tries tasks again whose worker or node
+died, and spreads them over the nodes. The nodes need this package at the same version; that is checked,
+because other code could give other numbers. Token authentication is Ray's default: give every node and the
+driver the same ``RAY_AUTH_MODE`` and token.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from bascule import __version__
+from bascule.cluster.executor import ClusterSettings, Executor, Work, noted
+from bascule.cluster.shared import Shared
+from bascule.core import BasculeError, ConfigError
+
+R = TypeVar("R")
+_AHEAD = 2  # tasks handed out for each processor: enough to keep all busy, few enough to stop soon
+
+
+class RayCluster(Executor):
+    """Tasks on Ray.
+
+    Raises:
+        ConfigError: Ray is not installed, the address does not answer, or the nodes have another version.
+    """
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        super().__init__(settings)
+        try:
+            import ray
+        except ImportError:
+            raise ConfigError(
+                "Ray is not installed", where="cluster", remedy="install bascule[cluster]"
+            ) from None
+        self._ray: Any = ray
+        self._mine = not ray.is_initialized()
+        if self._mine:
+            try:
+                _knock(settings.address)
+                ray.init(address=settings.address, log_to_driver=False, configure_logging=False)
+            except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+                raise ConfigError(
+                    f"the cluster does not answer ({error})",
+                    where=settings.address,
+                    remedy="start it (ray start --head), check address and token, or use address: local",
+                ) from None
+        self._check_versions()
+
+    @property
+    def workers(self) -> int:
+        """Processors of the cluster over those that one task uses."""
+        return max(1, int(self._ray.cluster_resources().get("CPU", 1)) // self.settings.threads)
+
+    def _place(self, values: Mapping[str, Any]) -> Shared:
+        return _Lent(self._ray, values)
+
+    def _run(self, work: Work[R], tasks: Mapping[str, Any], shared: Shared) -> Iterator[tuple[str, R]]:
+        if not isinstance(shared, _Lent):
+            raise TypeError("placed by another executor")
+        ray = self._ray
+        remote = ray.remote(_do).options(num_cpus=self.settings.threads, max_retries=self.settings.retries)
+        waiting = deque(tasks)
+        handed: dict[Any, str] = {}
+        try:
+            while waiting or handed:
+                while waiting and len(handed) < self.workers * _AHEAD:
+                    name = waiting.popleft()
+                    handed[remote.remote(work, tasks[name], shared.reference)] = name
+                finished, _ = ray.wait(list(handed), num_returns=1)
+                for reference in finished:
+                    name = handed.pop(reference)
+                    with noted(name):
+                        result = self._result(name, reference)
+                    yield name, result
+        finally:
+            for reference in handed:
+                ray.cancel(reference, force=True)
+
+    def _result(self, name: str, reference: Any) -> Any:
+        from ray.exceptions import RayTaskError, WorkerCrashedError
+
+        try:
+            return self._ray.get(reference)
+        except RayTaskError as error:
+            cause = error.cause
+            raise (cause if isinstance(cause, Exception) else error) from None
+        except (WorkerCrashedError, self._ray.exceptions.RayError) as error:
+            raise BasculeError(
+                f"the process of this task died {self.settings.retries + 1} times ({type(error).__name__})",
+                where=f"task {name}",
+                remedy="look for lack of memory on the nodes, or give each task more processors (threads)",
+            ) from None
+
+    def _check_versions(self) -> None:
+        ray = self._ray
+        asked = ray.remote(_version).options(num_cpus=0, scheduling_strategy="SPREAD", max_retries=1)
+        nodes = sum(1 for node in ray.nodes() if node["Alive"])
+        found = set(ray.get([asked.remote() for _ in range(2 * nodes)]))
+        if found != {__version__}:
+            raise ConfigError(
+                f"the cluster's nodes have {', '.join(sorted(found))}, this machine has {__version__}",
+                where=self.settings.address,
+                remedy="install the same version on all",
+            )
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        if self._mine and self._ray.is_initialized():
+            self._ray.shutdown()
+
+
+class _Lent(Shared):
+    """Values in Ray's object store."""
+
+    def __init__(self, ray: Any, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self.reference = ray.put(dict(values))
+
+
+def _do(work: Work[R], task: Any, shared: Mapping[str, Any]) -> R:
+    return work(task, shared)
+
+
+def _knock(address: str) -> None:
+    """Ask a host and port whether anybody listens there: Ray itself asks for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10.0).close()
+
+
+def _version() -> str:
+    from bascule import __version__ as found
+
+    return found
