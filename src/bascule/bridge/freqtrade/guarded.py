@@ -8,18 +8,15 @@ provider in front of it, whose candles are the exchange's, or, where those are l
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from freqtrade.exceptions import OperationalException
 
 from bascule.bridge.freqtrade.failover import DataDesk, GuardSettings
-from bascule.bridge.freqtrade.strategy import LIVE_MODES, FactorStrategy
+from bascule.bridge.freqtrade.strategy import FactorStrategy
 from bascule.bridge.freqtrade.venues import RestVenue
 from bascule.core import BasculeError
-
-if TYPE_CHECKING:
-    from freqtrade.persistence import Trade
 
 
 class GuardedProvider:
@@ -60,7 +57,7 @@ class GuardedStrategy(FactorStrategy):
     def bot_start(self, **kwargs: Any) -> None:
         """Put the desk between freqtrade's candles and the strategy."""
         super().bot_start(**kwargs)
-        if self.config.get("runmode") not in LIVE_MODES or self._desk is not None:
+        if not self._live or self._desk is not None:
             return
         try:
             settings = GuardSettings.read(
@@ -70,7 +67,7 @@ class GuardedStrategy(FactorStrategy):
             raise OperationalException(str(error)) from None
         market = self._bundle.spec.market
         self._desk = DataDesk(
-            self._bundle.spec.bar, settings, market, first=_first_venue(self.config, market)
+            self._bundle.spec.bar, settings, market, first=first_venue(self.config, market)
         )
         self.dp = GuardedProvider(self.dp, self._desk, self.timeframe, _utcnow)
 
@@ -91,19 +88,17 @@ class GuardedStrategy(FactorStrategy):
             return False
         return bool(super().confirm_trade_entry(pair, *args, **kwargs))
 
-    def adjust_trade_position(self, trade: Trade, *args: Any, **kwargs: Any) -> Any:
+    def _may_increase(self, trade: Any, now: datetime) -> bool:
         """No increase in safe mode."""
-        wanted = super().adjust_trade_position(trade, *args, **kwargs)
-        amount = wanted[0] if isinstance(wanted, tuple) else wanted
         safe = self._desk is not None and self._desk.safe
-        return None if safe and amount is not None and amount > 0 else wanted
+        return not safe and super()._may_increase(trade, now)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle without the desk: it belongs to a running bot."""
         return {**super().__getstate__(), "_desk": None}
 
 
-def _first_venue(config: dict[str, Any], market: Any) -> RestVenue | None:
+def first_venue(config: dict[str, Any], market: Any) -> RestVenue | None:
     """The venue that the bot trades on, for probes; None where it speaks neither format."""
     exchange = config["exchange"]
     name = exchange["name"]

@@ -93,9 +93,6 @@ class PrepareSettings(Settings):
     guard: dict[str, Any] = Field(
         default={}, description="settings of safe mode and data failover (`GuardSettings`)"
     )
-    trading: dict[str, Any] = Field(
-        default={}, description="settings of the strategy's trading components (key bascule.trading)"
-    )
 
 
 def build(
@@ -133,7 +130,8 @@ def build(
         "db_url": f"sqlite:///{home / _database(settings)}",
         "order_types": {
             **values["order_types"],
-            "stoploss_on_exchange": settings.stop_on_exchange,
+            "stoploss_on_exchange": settings.stop_on_exchange
+            or values["order_types"]["stoploss_on_exchange"],
             "stoploss_on_exchange_interval": 60,
             "emergency_exit": "market",
         },
@@ -166,8 +164,6 @@ def build(
             "initial_candle_limit": 100,
         }
     values["bascule"] |= {"bundle": str(link or home / LINK), "guard": guard.model_dump(mode="json")}
-    if settings.trading:
-        values["bascule"]["trading"] = dict(settings.trading)
     return values
 
 

@@ -1,0 +1,235 @@
+"""``bascule trade …``: prepare a bot, check it, start it, look at it, and compare it with its backtest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bascule.app.console import bar
+from bascule.app.yamlfile import read_settings
+
+if TYPE_CHECKING:
+    from bascule.bridge.freqtrade.livecheck import LiveCheck
+    from bascule.signals import Bundle
+
+trade_app = typer.Typer(
+    help="Trade: rehearse, dry run, live, and live against backtest.", no_args_is_help=True
+)
+console = Console()
+_COLOURS = {"good": "green", "doubtful": "yellow", "bad": "red"}
+
+Folder = Annotated[Path, typer.Argument(help="the bot's user folder")]
+
+
+@trade_app.command("prepare")
+def trade_prepare(
+    bundle: Annotated[Path, typer.Argument(help="a bundle, or a folder with a current one")],
+    folder: Folder,
+    mode: Annotated[str | None, typer.Option(help="rehearse, dry or live; default dry")] = None,
+    settings: Annotated[Path | None, typer.Option(help="YAML of all settings; options go before it")] = None,
+    role: Annotated[str | None, typer.Option(help="alone, producer or consumer")] = None,
+    capital: Annotated[float | None, typer.Option(help="live: most that the bot may use")] = None,
+    replay: Annotated[str | None, typer.Option(help="address of the replay exchange of a rehearsal")] = None,
+    port: Annotated[int | None, typer.Option(help="of freqtrade's REST server")] = None,
+) -> None:
+    """Write a complete freqtrade user folder; what an existing one holds besides is kept."""
+    from bascule.bridge.freqtrade import prepare
+
+    given = read_settings(prepare.PrepareSettings, settings).model_dump(exclude_unset=True)
+    options = {"mode": mode, "role": role, "capital": capital, "replay_url": replay, "api_port": port}
+    given |= {name: value for name, value in options.items() if value is not None}
+    chosen = prepare.PrepareSettings.read(given, where=str(settings or "options"))
+    prepare.prepare(bundle, folder, chosen)
+    console.print(f"{folder}: ready for mode {chosen.mode}. Secrets it needs, in {folder / '.env'}:")
+    for name, what in prepare.required(chosen).items():
+        console.print(f"  {name}  {what}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"then: bascule trade check {folder}; bascule trade start {folder}", highlight=False)
+
+
+@trade_app.command("check")
+def trade_check(
+    folder: Folder,
+    offline: Annotated[bool, typer.Option(help="leave the exchange's clock out")] = False,
+) -> None:
+    """Everything that has to be right before a start; exit code 1 if something is bad."""
+    if not _check(folder, offline=offline):
+        raise typer.Exit(1)
+
+
+def _check(folder: Path, *, offline: bool) -> bool:
+    from datetime import UTC, datetime
+
+    from bascule.bridge.freqtrade import preflight, prepare
+
+    environment = prepare.load_environment(folder)
+    skew = None
+    if not offline:
+        from bascule.bridge.freqtrade.guarded import first_venue
+
+        values = preflight.configuration(folder)
+        venue = first_venue(values, values["trading_mode"])
+        skew = None if venue is None else venue.ping
+    found = preflight.check(folder, environment, now=datetime.now(UTC), skew=skew)
+    table = Table("what", "", "found", box=None)
+    for one in found:
+        table.add_row(one.what, f"[{_COLOURS[one.mark]}]{one.mark}[/]", one.said)
+    console.print(table)
+    return all(one.mark != "bad" for one in found)
+
+
+@trade_app.command("start")
+def trade_start(
+    folder: Folder,
+    force: Annotated[bool, typer.Option(help="start although something is bad")] = False,
+) -> None:
+    """Check, then run freqtrade in this terminal until it is stopped."""
+    import os
+    import sys
+
+    from bascule.bridge.freqtrade import prepare
+    from bascule.bridge.freqtrade.rehearsal import command
+
+    if not _check(folder, offline=False) and not force:
+        console.print("not started; mend what is bad, or use --force", style="red")
+        raise typer.Exit(1)
+    environment = prepare.load_environment(folder)
+    sys.stdout.flush()
+    line = command(folder)
+    os.execve(line[0], line, environment)  # noqa: S606 - the bot takes this process's place
+
+
+@trade_app.command("status")
+def trade_status(folder: Folder) -> None:
+    """Open trades, profit, troubles in the log, the emergency state; from the folder alone."""
+    from bascule.bridge.freqtrade import preflight
+
+    found = preflight.status(folder)
+    console.print(
+        f"{found.mode}, bundle {found.bundle}, emergency state {found.command}; last log entry "
+        f"{found.last or 'none'}",
+        highlight=False,
+    )
+    table = Table("pair", "side", "opened", "price", "stake", box=None)
+    for pair, side, opened, price, stake in found.open:
+        table.add_row(pair, side, opened, f"{price:g}", f"{stake:,.2f}")
+    console.print(table)
+    console.print(
+        f"{len(found.open)} open, {found.closed} closed, {found.profit:+,.2f} on closed trades, "
+        f"{found.unfilled} orders open",
+        highlight=False,
+    )
+    for line in found.errors:
+        console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+@trade_app.command("compare")
+def trade_compare(
+    folder: Folder,
+    store: Annotated[Path, typer.Option(help="store with the candles of the period and the look-back")],
+    start: Annotated[
+        str | None, typer.Option(help="first candle, UTC; default the first trade's day")
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="first candle not compared; default after the last")] = None,
+    tolerance: Annotated[int, typer.Option(help="candles by which entries may differ")] = 1,
+    html: Annotated[Path | None, typer.Option(help="the page; default compare.html in the folder")] = None,
+) -> None:
+    """Backtest the period in which the bot ran, and lay both beside each other."""
+    from bascule.app.livepage import live_page
+    from bascule.bridge.freqtrade import livecheck, livesignals, preflight
+    from bascule.bridge.freqtrade.config import TradeSettings
+    from bascule.core import BridgeError, moment
+    from bascule.data.store import Store
+    from bascule.signals import Bundle
+
+    values = preflight.configuration(folder)
+    bundle = Bundle.open(values["bascule"]["bundle"])
+    database = Path(str(values["db_url"]).removeprefix("sqlite:///"))
+    live = livecheck.read_trades(database)
+    if live.empty and start is None:
+        raise BridgeError("the bot has not traded yet", where=str(database), remedy="give --start")
+    opened = Store.open(store)
+    panel = opened.panel(bundle.spec.bar)
+    begin = bundle.spec.bar.floor(start if start is not None else live["open_date"].min().to_pydatetime())
+    last = panel.time[-1] + bundle.spec.bar.delta
+    stop = last if end is None else min(moment(end), last)
+    trade = TradeSettings(
+        wallet=float(values.get("dry_run_wallet") or values.get("available_capital") or 10_000.0),
+        stake_currency=values["stake_currency"],
+        tradable=values["tradable_balance_ratio"],
+        leverage=values["bascule"]["leverage"],
+        mode="computed",
+    )
+    traded = tuple(values["exchange"]["pair_whitelist"])
+    tested = _backtest(bundle, opened, folder, trade, traded, begin, stop)
+    found = livecheck.match(
+        _within(live, begin, stop),
+        tested,
+        bundle.spec.bar,
+        orders=livecheck.read_orders(database),
+        tolerance=tolerance,
+    )
+    frame = livesignals.recompute(bundle, panel, begin - bundle.spec.bar.delta, stop)
+    page = live_page(
+        found,
+        title=str(values["bot_name"]),
+        span=(str(begin)[:16], str(stop)[:16]),
+        followed=livesignals.followed(frame, bundle, live, traded),
+        difference=livesignals.differences(frame, bundle.signals, bundle),
+        assumed_bps=trade.slippage * 1e4,
+        currency=trade.stake_currency,
+    )
+    path = html or folder / "compare.html"
+    page.write(path)
+    _show(found)
+    console.print(f"{path}", highlight=False)
+
+
+def _backtest(
+    bundle: Bundle, store: Any, folder: Path, trade: Any, pairs: tuple[str, ...], begin: Any, stop: Any
+) -> Any:
+    from bascule.bridge.freqtrade import run
+    from bascule.data.export import to_freqtrade
+
+    home = folder / "compare"
+    job = run.Job(bundle, home, home / "data", trade, start=begin, end=stop, pairs=pairs)
+    with bar(console, "Backtest of the same period") as progress:
+        to_freqtrade(
+            store,
+            bundle.spec.bar,
+            job.datadir,
+            market=bundle.spec.market,
+            instruments=bundle.instruments,
+            start=begin - (bundle.lookback + 2) * bundle.spec.bar.delta,
+            end=stop,
+            progress=progress,
+        )
+        return run.backtest(job).trades
+
+
+def _within(trades: Any, begin: Any, stop: Any) -> Any:
+    from bascule.bridge.freqtrade.feed import utc
+
+    if trades.empty:
+        return trades
+    opened = utc(trades["open_date"])
+    return trades[(opened >= begin) & (opened < stop)]
+
+
+def _show(found: LiveCheck) -> None:
+    figure = found.summary()
+    table = Table("", "value", box=None)
+    for name, form in (
+        ("matched", ".0f"),
+        ("missed", ".0f"),
+        ("extra", ".0f"),
+        ("entry_bps_mean", "+.1f"),
+        ("exit_bps_mean", "+.1f"),
+        ("profit_live", "+,.2f"),
+        ("profit_backtest", "+,.2f"),
+    ):
+        table.add_row(name.replace("_", " "), format(figure[name], form))
+    console.print(table)

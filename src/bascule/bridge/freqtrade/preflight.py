@@ -1,0 +1,276 @@
+"""What has to be right before a bot starts, and how one is doing.
+
+`check` looks at a prepared user folder and says of each thing whether it is good, doubtful or bad. It changes
+nothing and talks to nobody but the exchange's clock. `status` reads what a bot left in its folder.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from bascule.bridge.freqtrade import emergency, livecheck, prepare
+from bascule.bridge.freqtrade.secrets import SHORTEST, scan, secrets_of
+from bascule.core import BasculeError, BridgeError, moment
+from bascule.signals import Bundle
+
+Mark = Literal["good", "doubtful", "bad"]
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|true|false|t|f", re.IGNORECASE)
+_LARGEST_SKEW = 1.0  # seconds; Binance refuses orders that are older than its window
+_LENGTHS = {prepare.PASSWORD: 12, prepare.JWT: 32, prepare.WS_TOKEN: 16}
+_LOG_TAIL = 200_000  # bytes
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        what: the thing.
+        mark: good, doubtful, bad.
+        said: what was found, and for anything but good what to do.
+    """
+
+    what: str
+    mark: Mark
+    said: str
+
+
+def configuration(folder: Path) -> dict[str, Any]:
+    """The configuration of a prepared folder.
+
+    Raises:
+        BridgeError: it is no prepared folder.
+    """
+    path = folder / "config.json"
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise BridgeError(
+            f"cannot be read: {error}", where=str(path), remedy="run: bascule trade prepare"
+        ) from None
+    if not isinstance(values, dict) or "bascule" not in values:
+        raise BridgeError("was not written by bascule", where=str(path), remedy="run: bascule trade prepare")
+    return values
+
+
+def check(
+    folder: Path,
+    environment: Mapping[str, str],
+    *,
+    now: datetime,
+    skew: Callable[[], float] | None = None,
+) -> tuple[Finding, ...]:
+    """Look at everything that a start needs.
+
+    Args:
+        folder: prepared user folder.
+        environment: of the bot, ``.env`` included (`prepare.load_environment`).
+        now: the time, aware.
+        skew: asks the exchange's clock, in seconds ahead of ours; None leaves that out.
+
+    Raises:
+        BridgeError: it is no prepared folder.
+    """
+    values = configuration(folder)
+    found = [
+        _validated(values, environment),
+        *_secrets(values, environment),
+        _clean(folder, environment),
+        _bundle(values, now),
+        _database(values),
+        _emergency(folder),
+    ]
+    if not values.get("dry_run") and "available_capital" not in values:
+        found.append(
+            Finding("capital", "doubtful", "the bot may use the whole account: prepare with --capital")
+        )
+    if skew is not None:
+        found.append(_clock(skew))
+    return tuple(found)
+
+
+def _validated(values: Mapping[str, Any], environment: Mapping[str, str]) -> Finding:
+    try:
+        prepare.validate(values, environment)
+    except BridgeError as error:
+        return Finding("configuration", "bad", error.message)
+    return Finding("configuration", "good", "freqtrade takes it")
+
+
+def _secrets(values: Mapping[str, Any], environment: Mapping[str, str]) -> list[Finding]:
+    wanted = [prepare.PASSWORD, prepare.JWT]
+    if not values.get("dry_run"):
+        wanted += [prepare.KEY, prepare.SECRET]
+    if (values.get("external_message_consumer") or {}).get("enabled"):
+        wanted.append(prepare.PRODUCERS)
+    if (values.get("telegram") or {}).get("enabled"):
+        wanted += [prepare.TELEGRAM, prepare.CHAT]
+    found = []
+    for name in wanted:
+        value = environment.get(name, "")
+        if not value:
+            found.append(Finding(name, "bad", "not set: put it into .env"))
+        elif len(value) < _LENGTHS.get(name, SHORTEST):
+            found.append(
+                Finding(
+                    name, "bad", f"shorter than {_LENGTHS.get(name, SHORTEST)} characters: take a longer one"
+                )
+            )
+        elif _NUMBER.fullmatch(value) and not name.endswith(("PASSWORD", "CHAT_ID")):
+            found.append(
+                Finding(name, "bad", "freqtrade would read it as a number: take one with letters in it")
+            )
+        else:
+            found.append(Finding(name, "good", "set"))
+    return found
+
+
+def _clean(folder: Path, environment: Mapping[str, str]) -> Finding:
+    """No secret in any file but ``.env``."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".env"]
+    leaks = scan(files, secrets_of(environment))
+    if not leaks:
+        return Finding("leaks", "good", f"no secret in {len(files)} files")
+    first = leaks[0]
+    more = f" (and {len(leaks) - 1} more)" if len(leaks) > 1 else ""
+    return Finding("leaks", "bad", f"{first.name} in {first.path}{more}: remove it, and make a new secret")
+
+
+def _bundle(values: Mapping[str, Any], now: datetime) -> Finding:
+    try:
+        bundle = Bundle.open(values["bascule"]["bundle"])
+    except BasculeError as error:
+        return Finding("bundle", "bad", str(error))
+    window = bundle.manifest.models[-1].test
+    begun, end = (moment(text.removesuffix("Z")) for text in (window.start, window.end))
+    today = moment(now)
+    if today < begun:
+        return Finding("bundle", "bad", f"its newest model is for {window.start} and later")
+    age = (today - end) / np.timedelta64(1, "D")
+    length = (end - begun) / np.timedelta64(1, "D")
+    # a model is meant for its own test window; one more is what a late retraining may take
+    if age > length:
+        return Finding("bundle", "doubtful", f"its newest model was meant for up to {window.end}: train anew")
+    return Finding("bundle", "good", f"{bundle.id}, newest model from {window.start}")
+
+
+def _database(values: Mapping[str, Any]) -> Finding:
+    path = Path(str(values["db_url"]).removeprefix("sqlite:///"))
+    if not path.is_file():
+        return Finding("database", "good", f"{path.name} will be made")
+    try:
+        orders = livecheck.read_orders(path)
+        count = int(livecheck.read_trades(path)["is_open"].sum())
+    except BridgeError as error:
+        return Finding("database", "bad", error.message)
+    dry = orders["order_id"].astype(str).str.startswith("dry_run")
+    if not values.get("dry_run") and dry.any():
+        return Finding("database", "bad", "it holds orders of a dry run: move it away")
+    return Finding("database", "good", f"{path.name}, {count} open trades are taken up again")
+
+
+def _emergency(folder: Path) -> Finding:
+    given = emergency.in_force(folder)
+    if given.state is emergency.State.RUN:
+        return Finding("emergency", "good", "none")
+    return Finding(
+        "emergency", "doubtful", f"{given.state}: {given.reason}; bascule emergency resume ends it"
+    )
+
+
+def _clock(skew: Callable[[], float]) -> Finding:
+    try:
+        ahead = skew()
+    except BridgeError as error:
+        return Finding("exchange", "bad", error.message)
+    if abs(ahead) > _LARGEST_SKEW:
+        return Finding("exchange", "bad", f"its clock is {ahead:+.1f} s from ours: set the machine's clock")
+    return Finding("exchange", "good", f"answers; its clock is {ahead:+.2f} s from ours")
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a bot is doing, from its folder.
+
+    Attributes:
+        mode: live or dry run.
+        open: open trades: pair, side, opened, price, stake.
+        closed: closed trades.
+        profit: of closed trades, in the stake currency.
+        unfilled: orders that are still open.
+        last: newest entry in the log, as written; empty = no log.
+        errors: errors and warnings in the end of the log.
+        command: the emergency state.
+        bundle: id of the bundle in force.
+    """
+
+    mode: str
+    open: tuple[tuple[str, str, str, float, float], ...]
+    closed: int
+    profit: float
+    unfilled: int
+    last: str
+    errors: tuple[str, ...]
+    command: str
+    bundle: str
+
+
+def status(folder: Path) -> Status:
+    """Read a bot's folder.
+
+    Raises:
+        BridgeError: it is no prepared folder, or its database is damaged.
+        BundleError: there is no good bundle.
+    """
+    values = configuration(folder)
+    path = Path(str(values["db_url"]).removeprefix("sqlite:///"))
+    rows: tuple[tuple[str, str, str, float, float], ...] = ()
+    closed, profit, unfilled = 0, 0.0, 0
+    if path.is_file():
+        trades, orders = livecheck.read_trades(path), livecheck.read_orders(path)
+        held = trades[trades["is_open"]]
+        rows = tuple(
+            (
+                str(one["pair"]),
+                "short" if one["is_short"] else "long",
+                f"{one['open_date']:%Y-%m-%d %H:%M}",
+                float(one["open_rate"]),
+                float(one["stake_amount"]),
+            )
+            for one in held.to_dict("records")
+        )
+        closed = len(trades) - len(held)
+        profit = float(trades.loc[~trades["is_open"], "profit_abs"].fillna(0.0).sum())
+        unfilled = int(orders["status"].isin(["open", "new", "partially_filled"]).sum())
+    lines = _tail(folder / "logs" / "freqtrade.log")
+    troubles = [line for line in lines if " - ERROR - " in line or " - WARNING - " in line]
+    given = emergency.in_force(folder)
+    return Status(
+        mode="dry run" if values.get("dry_run") else "live",
+        open=rows,
+        closed=closed,
+        profit=profit,
+        unfilled=unfilled,
+        last=lines[-1][:23] if lines else "",
+        errors=tuple(troubles[-5:]),
+        command=str(given.state),
+        bundle=Bundle.open(values["bascule"]["bundle"]).id,
+    )
+
+
+def _tail(path: Path) -> list[str]:
+    if not path.is_file():
+        return []
+    with path.open("rb") as stream:
+        stream.seek(0, 2)
+        stream.seek(max(0, stream.tell() - _LOG_TAIL))
+        text = stream.read().decode("utf-8", "replace")
+    return [line for line in text.splitlines() if re.match(r"\d{4}-\d\d-\d\d ", line)]

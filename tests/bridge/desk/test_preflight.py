@@ -1,0 +1,156 @@
+"""What is looked at before a start, and after."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bascule.bridge.freqtrade import emergency, preflight, prepare
+from bascule.bridge.freqtrade.prepare import PrepareSettings
+from bascule.bridge.freqtrade.rehearsal import command
+from bascule.core import BridgeError
+from tests.bridge.research import Research
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+GOOD = {
+    prepare.KEY: "kEy" + "a" * 40,
+    prepare.SECRET: "sEcret" + "b" * 40,
+    prepare.PASSWORD: "pass-word-of-a-person",
+    prepare.JWT: "j" + "c1" * 20,
+}
+
+
+@pytest.fixture
+def folder(spot: Research, tmp_path: Path) -> Path:
+    prepare.prepare(spot.bundle.path.parent, tmp_path / "bot", PrepareSettings(mode="live", capital=500.0))
+    return tmp_path / "bot"
+
+
+def now(research: Research) -> datetime:
+    start = research.bundle.manifest.models[-1].test.start
+    return datetime.fromisoformat(start.removesuffix("Z")[:19]).replace(tzinfo=UTC) + timedelta(days=1)
+
+
+def marks(
+    folder: Path, research: Research, environment: dict[str, str], when: datetime | None = None
+) -> dict[str, tuple[str, str]]:
+    found = preflight.check(folder, environment, now=when or now(research), skew=lambda: 0.1)
+    return {one.what: (one.mark, one.said) for one in found}
+
+
+def test_a_good_folder_is_good(folder: Path, spot: Research) -> None:
+    found = marks(folder, spot, GOOD)
+    assert {mark for mark, _ in found.values()} == {"good"}, found
+    assert set(found) >= {"configuration", "leaks", "bundle", "database", "emergency", "exchange", *GOOD}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        (prepare.KEY, "", "not set"),
+        (prepare.SECRET, "12345678901234567890", "number"),
+        (prepare.SECRET, "1e10000", "number"),
+        (prepare.JWT, "tooshort", "shorter than 32"),
+        (prepare.PASSWORD, "hunter2", "shorter than 12"),
+    ],
+)
+def test_secrets_that_will_not_do(folder: Path, spot: Research, name: str, value: str, said: str) -> None:
+    mark, text = marks(folder, spot, GOOD | {name: value})[name]
+    assert mark == "bad" and said in text and (not value or value not in text)
+
+
+def test_a_leak_is_bad_and_named_without_its_value(folder: Path, spot: Research) -> None:
+    (folder / "logs" / "old.log").write_text(f"order signed with {GOOD[prepare.SECRET]}")
+    mark, text = marks(folder, spot, GOOD)["leaks"]
+    assert mark == "bad" and prepare.SECRET in text and GOOD[prepare.SECRET] not in text
+    # the user's own file is where it belongs
+    (folder / "logs" / "old.log").unlink()
+    (folder / ".env").write_text(f"{prepare.SECRET}={GOOD[prepare.SECRET]}\n")
+    assert marks(folder, spot, GOOD)["leaks"][0] == "good"
+
+
+def test_a_bundle_has_its_time(folder: Path, spot: Research) -> None:
+    assert marks(folder, spot, GOOD, now(spot) - timedelta(days=30))["bundle"][0] == "bad"
+    mark, text = marks(folder, spot, GOOD, now(spot) + timedelta(days=60))["bundle"]
+    assert mark == "doubtful" and "train anew" in text
+    (spot.bundle.path.parent / "current").resolve()
+    values = json.loads((folder / "config.json").read_text())
+    values["bascule"]["bundle"] = str(folder / "nowhere")
+    (folder / "config.json").write_text(json.dumps(values))
+    assert marks(folder, spot, GOOD)["bundle"][0] == "bad"
+
+
+def test_a_dry_runs_database_is_not_taken_for_a_live_one(folder: Path, spot: Research) -> None:
+    from freqtrade.persistence.models import init_db
+    from freqtrade.persistence.trade_model import Order, Trade
+
+    path = folder / "trades-live.sqlite"
+    init_db(f"sqlite:///{path}")
+    opened = now(spot).replace(tzinfo=None)
+    one = Trade(
+        pair="BTC/USDT", base_currency="BTC", stake_currency="USDT", exchange="binance", is_open=True,
+        open_rate=100.0, open_date=opened, stake_amount=50.0, amount=0.5, fee_open=0.001, fee_close=0.001,
+        is_short=False, leverage=1.0,
+    )  # fmt: skip
+    one.orders.append(
+        Order(
+            ft_order_side="buy",
+            ft_pair="BTC/USDT",
+            ft_is_open=False,
+            ft_amount=0.5,
+            ft_price=100.0,
+            order_id="dry_run_buy_1",
+            status="closed",
+            symbol="BTC/USDT",
+            order_type="market",
+            side="buy",
+            price=100.0,
+            amount=0.5,
+            filled=0.5,
+            order_date=opened,
+        )
+    )
+    Trade.session.add(one)
+    Trade.commit()
+    Trade.session.remove()
+    mark, text = marks(folder, spot, GOOD)["database"]
+    assert mark == "bad" and "dry run" in text
+    found = preflight.status(folder)
+    assert found.mode == "live" and found.open[0][:2] == ("BTC/USDT", "long") and found.closed == 0
+
+
+def test_emergencies_clocks_and_capital_are_seen(folder: Path, spot: Research) -> None:
+    emergency.command(folder, "halt", reason="a test", by="me", now=now(spot))
+    found = marks(folder, spot, GOOD)
+    assert found["emergency"][0] == "doubtful" and "a test" in found["emergency"][1]
+    late = preflight.check(folder, GOOD, now=now(spot), skew=lambda: 3.0)
+    assert next(one for one in late if one.what == "exchange").mark == "bad"
+    prepare.prepare(spot.bundle.path.parent, folder, PrepareSettings(mode="live"))
+    assert marks(folder, spot, GOOD)["capital"][0] == "doubtful"
+
+
+def test_status_reads_the_end_of_the_log(folder: Path) -> None:
+    lines = [
+        "2024-01-01 00:00:00,000 - x - INFO - fine",
+        "Traceback",
+        "2024-01-01 00:00:01,000 - x - ERROR - bad",
+    ]
+    (folder / "logs" / "freqtrade.log").write_text("\n".join(lines) + "\n")
+    found = preflight.status(folder)
+    assert found.last == "2024-01-01 00:00:01,000" and len(found.errors) == 1 and found.command == "run"
+
+
+def test_only_prepared_folders_are_started(folder: Path, tmp_path: Path) -> None:
+    line = command(folder)
+    assert line[2:4] == ["freqtrade", "trade"] and str(folder / "config.json") in line
+    with pytest.raises(BridgeError, match="cannot be read"):
+        command(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(BridgeError, match="not written by bascule"):
+        command(tmp_path)
