@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from typing import Literal
 
@@ -12,20 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bascule.bridge.exchange import wire
-from bascule.core import BridgeError, Instrument, Panel, Timeframe, moment
+from bascule.bridge.exchange.clock import Clock, milliseconds, wall_clock
+from bascule.bridge.exchange.path import PathMode, Tick, walk
+from bascule.core import BridgeError, Instrument, Panel, Timeframe
 
 MarketKind = Literal["spot", "futures"]
-Clock = Callable[[], np.datetime64]
 DAY_MS = 86_400_000
 FUNDING_MS = 8 * 3_600_000
 # an instrument without a trade for this long has left the exchange, as far as anybody can tell by then
 SILENCE_MS = 7 * DAY_MS
 PRICES = ("open", "high", "low", "close")
-
-
-def wall_clock() -> np.datetime64:
-    """The machine's time, UTC."""
-    return np.datetime64(time.time_ns(), "ns")
 
 
 @dataclass(frozen=True)
@@ -67,6 +63,11 @@ class ReplayMarket:
         funding_rate: rate paid every eight hours where the panel holds no funding; the default is the
             interest part of Binance's rate (0.01 %).
         spread: distance of best bid and best ask as a fraction of the price.
+        path: what is seen of the forming candle, see `path`: ``open`` (its open only) or ``walk``.
+        depth_share: quantity of each level of the book, as a share of the last candle's volume.
+        depth_floor: least value of a level in quote units.
+        min_notional: least value of an order in quote units.
+        halts: symbol → Unix milliseconds from which on it is off the exchange (delistings of a fault plan).
 
     Raises:
         BridgeError: an instrument is not of this kind, two share a symbol, or a price field is missing.
@@ -80,11 +81,21 @@ class ReplayMarket:
         clock: Clock = wall_clock,
         funding_rate: float = 0.0001,
         spread: float = 0.0002,
+        path: PathMode = "open",
+        depth_share: float = 0.01,
+        depth_floor: float = 10_000.0,
+        min_notional: float = 5.0,
+        halts: Mapping[str, int] | None = None,
     ) -> None:
         self.kind = kind
         self.clock = clock
         self.spread = spread
         self.default_funding = funding_rate
+        self.path = path
+        self.depth_share = depth_share
+        self.depth_floor = depth_floor
+        self.min_notional = Decimal(str(min_notional)).normalize()
+        self.halts = dict(halts or {})
         self.panel = source if isinstance(source, Panel) else None
         names = source.instruments if isinstance(source, Panel) else tuple(source)
         missing = [f for f in (*PRICES, "volume") if self.panel is not None and f not in self.panel.fields]
@@ -97,6 +108,7 @@ class ReplayMarket:
         self.listings = self._list([Instrument.parse(name) for name in names])
         # the rows that hold a candle, per instrument
         self._rows = lru_cache(maxsize=None)(self._find_rows)
+        self._ticks = lru_cache(maxsize=8_192)(self._walk)
 
     def _list(self, instruments: Sequence[Instrument]) -> dict[str, Listing]:
         result: dict[str, Listing] = {}
@@ -125,13 +137,28 @@ class ReplayMarket:
         if self.panel is None:
             return np.empty(0, np.int64)
         complete = np.isfinite(self.panel["open"][:, column]) & np.isfinite(self.panel["close"][:, column])
+        halt = self.halts.get(Instrument.parse(self.panel.instruments[column]).symbol)
+        if halt is not None:
+            complete[max(self._row_of(halt - 1) + 1, 0) :] = False
         return np.flatnonzero(complete)
+
+    def _walk(self, column: int, row: int) -> tuple[Tick, ...]:
+        assert self.panel is not None
+        opened, high, low, close, volume = (float(self.panel[f][row, column]) for f in (*PRICES, "volume"))
+        listing = self.listings[Instrument.parse(self.panel.instruments[column]).symbol]
+        return walk(
+            (opened, high, low, close, volume),
+            open_ms=self.open_ms(row),
+            step_ms=self.step_ms,
+            decimals=listing.quantity_decimals,
+            mode=self.path,
+        )
 
     # -- time --------------------------------------------------------------------------------------
 
     def now_ms(self) -> int:
         """The clock in Unix milliseconds."""
-        return int(moment(self.clock()).astype("datetime64[ms]").astype(np.int64))
+        return milliseconds(self.clock)
 
     @property
     def step_ms(self) -> int:
@@ -151,7 +178,9 @@ class ReplayMarket:
     # -- views -------------------------------------------------------------------------------------
 
     def is_trading(self, listing: Listing, now: int) -> bool:
-        """False once an instrument is seen to have left: no candle for seven days of the panel's time."""
+        """False once an instrument is seen to have left: halted, or no candle for seven days."""
+        if now >= self.halts.get(listing.instrument.symbol, now + 1):
+            return False
         if self.panel is None:
             return True
         # after the panel's end nothing is known, so time stands still there
@@ -173,7 +202,8 @@ class ReplayMarket:
         """Candles with open time in ``[start, end]`` (milliseconds, both included).
 
         With ``start`` the first ``limit`` of them, else the last. Rows without a trade are left out, as the
-        exchange leaves them out. The forming candle is there with all four prices at its open and no volume.
+        exchange leaves them out. Of the forming candle there is what was walked of its way (`path`): in mode
+        ``open`` all four prices at its open and no volume.
         Longer intervals than the panel's are put together from its candles.
         """
         many = interval.seconds * 1_000 // self.step_ms
@@ -187,11 +217,13 @@ class ReplayMarket:
         if not len(rows):
             return Candles(np.empty(0, np.int64), {name: np.empty(0, np.float32) for name in _FIELDS})
         opens = self.open_ms(0) + rows * self.step_ms
-        found = _grouped(opens // step * step, self._values(listing.column, rows, forming))
+        found = _grouped(opens // step * step, self._values(listing.column, rows, forming, now))
         cut = slice(None, limit) if start is not None else slice(-limit, None)
         return Candles(found.open_ms[cut], {name: values[cut] for name, values in found.fields.items()})
 
-    def _values(self, column: int, rows: NDArray[np.int64], forming: int) -> dict[str, NDArray[np.float32]]:
+    def _values(
+        self, column: int, rows: NDArray[np.int64], forming: int, now: int
+    ) -> dict[str, NDArray[np.float32]]:
         assert self.panel is not None
         field = {name: self.panel[name][rows, column] for name in (*PRICES, "volume")}
         field["volume"] = np.nan_to_num(field["volume"])
@@ -200,16 +232,55 @@ class ReplayMarket:
         else:
             typical = (field["high"] + field["low"] + field["close"]) / np.float32(3)
             field["quote_volume"] = typical * field["volume"]
-        if rows[-1] == forming:  # of a candle that has not closed only the open is known
-            for name in ("high", "low", "close"):
-                field[name][-1] = field["open"][-1]
-            field["volume"][-1] = field["quote_volume"][-1] = 0
+        if rows[-1] == forming:  # of a candle that has not closed only what was walked is known
+            seen = [tick for tick in self._ticks(column, forming) if tick.ms <= now]
+            prices = [tick.price for tick in seen]
+            traded = sum((tick.volume for tick in seen), Decimal(0))
+            turned = sum((tick.volume * tick.price for tick in seen), Decimal(0))
+            last = {"high": max(prices), "low": min(prices), "close": prices[-1]}
+            for name, value in (last | {"volume": traded, "quote_volume": turned}).items():
+                field[name][-1] = np.float32(str(value))
         return field
 
+    def ticks(self, listing: Listing, after: int, until: int) -> list[Tick]:
+        """Points of the price's way with time in ``(after, until]`` (Unix milliseconds), oldest first."""
+        rows = self._rows(listing.column)
+        lo = int(np.searchsorted(rows, self._row_of(after)))
+        hi = int(np.searchsorted(rows, self._row_of(until), side="right"))
+        return [
+            tick
+            for row in rows[lo:hi]
+            for tick in self._ticks(listing.column, int(row))
+            if after < tick.ms <= until
+        ]
+
+    def last_tick(self, listing: Listing, now: int) -> Tick | None:
+        """The newest point of the price's way; None before the first candle."""
+        rows = self._rows(listing.column)
+        seen = int(np.searchsorted(rows, self._row_of(now), side="right"))
+        if not seen:
+            return None
+        ticks = self._ticks(listing.column, int(rows[seen - 1]))
+        return next(tick for tick in reversed(ticks) if tick.ms <= now)
+
+    def last_decimal(self, listing: Listing, now: int) -> Decimal | None:
+        """The last price, exactly; None before the first candle."""
+        tick = self.last_tick(listing, now)
+        return None if tick is None else tick.price
+
     def last_price(self, listing: Listing, now: int) -> float | None:
-        """Open of the forming candle, else the last close; None before the first candle."""
-        latest = self.candles(listing, Timeframe(self.step_ms // 1_000), now=now, limit=1)
-        return float(latest.fields["close"][-1]) if len(latest) else None
+        """The last price; None before the first candle."""
+        price = self.last_decimal(listing, now)
+        return None if price is None else float(price)
+
+    def level_quantity(self, listing: Listing, now: int) -> Decimal:
+        """What each level of the book holds: a share of the last candles' volume, or the floor's worth."""
+        recent = self.candles(listing, Timeframe(self.step_ms // 1_000), now=now, limit=2)
+        price = self.last_price(listing, now)
+        if price is None:
+            return Decimal(0)
+        amount = max(float(recent.fields["volume"].max()) * self.depth_share, self.depth_floor / price)
+        return Decimal(f"{amount:.{listing.quantity_decimals}f}")
 
     def events(
         self, field: str, listing: Listing, *, now: int, start: int | None, end: int | None, limit: int

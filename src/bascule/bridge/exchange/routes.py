@@ -2,84 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from bascule.bridge.exchange import wire
+from bascule.bridge.exchange.book import Side, levels
+from bascule.bridge.exchange.intake import FUTURES_TYPES, SPOT_TYPES
 from bascule.bridge.exchange.market import DAY_MS, FUNDING_MS, Listing, ReplayMarket
-from bascule.bridge.exchange.wire import Json, Refusal
-from bascule.core import ConfigError, Timeframe
+from bascule.bridge.exchange.query import Query, integer, interval_of, limit_of, listing_of, listings_of
+from bascule.bridge.exchange.trades import agg_trades, trades
+from bascule.bridge.exchange.weights import LIMITS
+from bascule.bridge.exchange.wire import Json, Refusal, plain
+from bascule.core import Timeframe
 
-Query = Mapping[str, str]
 Handler = Callable[[ReplayMarket, Query], Json]
 PERPETUAL_DELIVERY_MS = 4_133_404_800_000  # 2100-12-25, what Binance writes for "never"
 _BOOK_LIMITS = (5, 10, 20, 50, 100, 500, 1_000)
-
-
-# -- reading a query ---------------------------------------------------------------------------------
-
-
-def _integer(query: Query, name: str) -> int | None:
-    text = query.get(name)
-    if text is None or text == "":
-        return None
-    if not re.fullmatch(r"[0-9]{1,20}", text):
-        raise wire.illegal(name)
-    return int(text)
-
-
-def _limit(query: Query, default: int, most: int) -> int:
-    limit = _integer(query, "limit")
-    if limit is None:
-        return default
-    if limit < 1:
-        raise wire.illegal("limit", "1 or more")
-    return min(limit, most)
-
-
-def _listing(market: ReplayMarket, query: Query) -> Listing:
-    symbol = query.get("symbol")
-    if not symbol:
-        raise wire.mandatory("symbol")
-    return _by_symbol(market, symbol)
-
-
-def _by_symbol(market: ReplayMarket, symbol: str) -> Listing:
-    if not re.fullmatch(r"[A-Z0-9-_.]{1,20}", symbol):
-        raise wire.illegal("symbol", "^[A-Z0-9-_.]{1,20}$")
-    if symbol not in market.listings:
-        raise Refusal(-1121, "Invalid symbol.")
-    return market.listings[symbol]
-
-
-def _listings(market: ReplayMarket, query: Query) -> tuple[list[Listing], bool]:
-    """The symbols asked for, and whether it was a single one (then the answer is no list)."""
-    if query.get("symbol"):
-        return [_listing(market, query)], True
-    if not query.get("symbols"):
-        return list(market.listings.values()), False
-    try:
-        names = json.loads(query["symbols"])
-    except json.JSONDecodeError:
-        raise wire.illegal("symbols", '["BTCUSDT","ETHUSDT"]') from None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise wire.illegal("symbols", '["BTCUSDT","ETHUSDT"]')
-    return [_by_symbol(market, name) for name in names], False
-
-
-def _interval(market: ReplayMarket, query: Query) -> Timeframe:
-    text = query.get("interval")
-    if not text:
-        raise wire.mandatory("interval")
-    try:
-        interval = Timeframe.parse(text)
-    except ConfigError:
-        raise Refusal(-1120, "Invalid interval.") from None
-    if interval.seconds * 1_000 % market.step_ms:
-        raise Refusal(-1120, "Invalid interval.")
-    return interval
+_BOOK_SIDES: tuple[tuple[str, Side], ...] = (("bids", "SELL"), ("asks", "BUY"))
 
 
 # -- endpoints ---------------------------------------------------------------------------------------
@@ -99,13 +38,23 @@ def exchange_info(market: ReplayMarket, query: Query) -> Json:
     """``/exchangeInfo``."""
     now = market.now_ms()
     describe = _spot_symbol if market.kind == "spot" else _futures_symbol
-    listed, _ = _listings(market, query)
+    listed, _ = listings_of(market, query)
     return {
         "timezone": "UTC",
         "serverTime": now,
-        "rateLimits": [],
+        "rateLimits": [
+            {
+                "rateLimitType": "REQUEST_WEIGHT",
+                "interval": "MINUTE",
+                "intervalNum": 1,
+                "limit": LIMITS[market.kind],
+            }
+        ],
         "exchangeFilters": [],
-        "symbols": [describe(one, "TRADING" if market.is_trading(one, now) else "BREAK") for one in listed],
+        "symbols": [
+            describe(one, "TRADING" if market.is_trading(one, now) else "BREAK", plain(market.min_notional))
+            for one in listed
+        ],
     }
 
 
@@ -121,7 +70,7 @@ def _filters(listing: Listing, notional: dict[str, str]) -> list[dict[str, str]]
     ]
 
 
-def _spot_symbol(listing: Listing, status: str) -> dict[str, Any]:
+def _spot_symbol(listing: Listing, status: str, least: str) -> dict[str, Any]:
     asset = listing.instrument
     return {
         "symbol": asset.symbol,
@@ -131,16 +80,16 @@ def _spot_symbol(listing: Listing, status: str) -> dict[str, Any]:
         "quoteAsset": asset.quote,
         "quotePrecision": 8,
         "quoteAssetPrecision": 8,
-        "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"],
+        "orderTypes": list(SPOT_TYPES),
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": False,
-        "filters": _filters(listing, {"filterType": "NOTIONAL", "minNotional": "5"}),
+        "filters": _filters(listing, {"filterType": "NOTIONAL", "minNotional": least}),
         "permissions": [],
         "permissionSets": [["SPOT"]],
     }
 
 
-def _futures_symbol(listing: Listing, status: str) -> dict[str, Any]:
+def _futures_symbol(listing: Listing, status: str, least: str) -> dict[str, Any]:
     asset = listing.instrument
     return {
         "symbol": asset.symbol,
@@ -157,22 +106,22 @@ def _futures_symbol(listing: Listing, status: str) -> dict[str, Any]:
         "baseAssetPrecision": 8,
         "quotePrecision": 8,
         "underlyingType": "COIN",
-        "orderTypes": ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET"],
+        "orderTypes": list(FUTURES_TYPES),
         "timeInForce": ["GTC", "IOC", "FOK", "GTX"],
-        "filters": _filters(listing, {"filterType": "MIN_NOTIONAL", "notional": "5"}),
+        "filters": _filters(listing, {"filterType": "MIN_NOTIONAL", "notional": least}),
     }
 
 
 def klines(market: ReplayMarket, query: Query) -> Json:
     """``/klines``."""
-    listing, interval = _listing(market, query), _interval(market, query)
+    listing, interval = listing_of(market, query), interval_of(market, query.get("interval"))
     found = market.candles(
         listing,
         interval,
         now=market.now_ms(),
-        start=_integer(query, "startTime"),
-        end=_integer(query, "endTime"),
-        limit=_limit(query, 500, 1_000 if market.kind == "spot" else 1_500),
+        start=integer(query, "startTime"),
+        end=integer(query, "endTime"),
+        limit=limit_of(query, 500, 1_000 if market.kind == "spot" else 1_500),
     )
     step = interval.seconds * 1_000
     return [
@@ -190,26 +139,18 @@ def mark_price_klines(market: ReplayMarket, query: Query) -> Json:
 
 
 def depth(market: ReplayMarket, query: Query) -> Json:
-    """``/depth``: a book around the last price, levels half a spread apart, each with a hundredth of the
-    volume of the last closed candle (and at least ten thousand quote units)."""
-    listing, now = _listing(market, query), market.now_ms()
-    limit = _limit(query, 100 if market.kind == "spot" else 500, 5_000)
+    """``/depth``: the made-up book (`book`)."""
+    listing, now = listing_of(market, query), market.now_ms()
+    limit = limit_of(query, 100 if market.kind == "spot" else 500, 5_000)
     if market.kind == "futures" and limit not in _BOOK_LIMITS:
         raise Refusal(-4021, f"{limit} is not valid depth limit.")
-    price = market.last_price(listing, now)
     book: dict[str, Any] = {"lastUpdateId": now, "bids": [], "asks": []}
     if market.kind == "futures":
         book |= {"E": now, "T": now}
-    if price is None:
-        return book
-    recent = market.candles(listing, Timeframe(market.step_ms // 1_000), now=now, limit=2)
-    amount = max(float(recent.fields["volume"].max()) / 100, 10_000 / price)
-    quantity = f"{amount:.{listing.quantity_decimals}f}"
-    levels = min(limit, 100)
-    for side, sign in (("bids", -1), ("asks", 1)):
-        book[side] = [
-            [f"{price * (1 + sign * market.spread / 2 * k):.{listing.price_decimals}f}", quantity]
-            for k in range(1, levels + 1)
+    # a seller meets bids, a buyer meets asks
+    for name, side in _BOOK_SIDES:
+        book[name] = [
+            [plain(price), plain(amount)] for price, amount in levels(market, listing, now, side, limit)
         ]
     return book
 
@@ -255,7 +196,7 @@ def _best(market: ReplayMarket, listing: Listing) -> dict[str, str]:
 
 def ticker_24hr(market: ReplayMarket, query: Query) -> Json:
     """``/ticker/24hr``; on spot with best bid and ask, as Binance does."""
-    listed, single = _listings(market, query)
+    listed, single = listings_of(market, query)
     now = market.now_ms()
     rows = [_day(market, one, now) | (_best(market, one) if market.kind == "spot" else {}) for one in listed]
     return rows[0] if single else rows
@@ -263,7 +204,7 @@ def ticker_24hr(market: ReplayMarket, query: Query) -> Json:
 
 def ticker_price(market: ReplayMarket, query: Query) -> Json:
     """``/ticker/price``."""
-    listed, single = _listings(market, query)
+    listed, single = listings_of(market, query)
     now = market.now_ms()
     stamp = {} if market.kind == "spot" else {"time": now}
     rows = [
@@ -275,7 +216,7 @@ def ticker_price(market: ReplayMarket, query: Query) -> Json:
 
 def book_ticker(market: ReplayMarket, query: Query) -> Json:
     """``/ticker/bookTicker``."""
-    listed, single = _listings(market, query)
+    listed, single = listings_of(market, query)
     stamp = {} if market.kind == "spot" else {"time": market.now_ms()}
     rows = [{"symbol": one.instrument.symbol, **_best(market, one), **stamp} for one in listed]
     return rows[0] if single else rows
@@ -283,9 +224,9 @@ def book_ticker(market: ReplayMarket, query: Query) -> Json:
 
 def funding_rate(market: ReplayMarket, query: Query) -> Json:
     """``/fundingRate``: settlements, oldest first."""
-    listed, _ = _listings(market, query)
-    now, limit = market.now_ms(), _limit(query, 100, 1_000)
-    start, end = _integer(query, "startTime"), _integer(query, "endTime")
+    listed, _ = listings_of(market, query)
+    now, limit = market.now_ms(), limit_of(query, 100, 1_000)
+    start, end = integer(query, "startTime"), integer(query, "endTime")
     rows = [
         {
             "symbol": one.instrument.symbol,
@@ -302,7 +243,7 @@ def funding_rate(market: ReplayMarket, query: Query) -> Json:
 
 def premium_index(market: ReplayMarket, query: Query) -> Json:
     """``/premiumIndex``: mark price and the last settled funding rate."""
-    listed, single = _listings(market, query)
+    listed, single = listings_of(market, query)
     now = market.now_ms()
     rows = []
     for one in listed:
@@ -325,10 +266,10 @@ def premium_index(market: ReplayMarket, query: Query) -> Json:
 
 def open_interest_history(market: ReplayMarket, query: Query) -> Json:
     """``/futures/data/openInterestHist``: the panel's ``open_interest``, in coins and at the last price."""
-    listing, now = _listing(market, query), market.now_ms()
-    start, end = _integer(query, "startTime"), _integer(query, "endTime")
+    listing, now = listing_of(market, query), market.now_ms()
+    start, end = integer(query, "startTime"), integer(query, "endTime")
     found = market.events(
-        "open_interest", listing, now=now, start=start, end=end, limit=_limit(query, 30, 500)
+        "open_interest", listing, now=now, start=start, end=end, limit=limit_of(query, 30, 500)
     )
     rows = []
     for ms, amount in found:
@@ -344,20 +285,42 @@ def open_interest_history(market: ReplayMarket, query: Query) -> Json:
     return rows
 
 
+def open_interest(market: ReplayMarket, query: Query) -> Json:
+    """``/openInterest``: the newest ``open_interest`` of the panel, 0 where it has none."""
+    listing, now = listing_of(market, query), market.now_ms()
+    found = market.events("open_interest", listing, now=now, start=None, end=None, limit=1)
+    return {
+        "symbol": listing.instrument.symbol,
+        "openInterest": wire.number(found[-1][1]) if found else "0",
+        "time": found[-1][0] if found else now,
+    }
+
+
+def funding_info(_market: ReplayMarket, _query: Query) -> Json:
+    """``/fundingInfo``: no symbol departs from eight hours."""
+    return []
+
+
 _COMMON: dict[str, Handler] = {
     "ping": ping,
     "time": server_time,
     "exchangeInfo": exchange_info,
     "klines": klines,
     "depth": depth,
+    "trades": trades,
+    "historicalTrades": trades,
+    "aggTrades": agg_trades,
     "ticker/24hr": ticker_24hr,
     "ticker/price": ticker_price,
     "ticker/bookTicker": book_ticker,
 }
 _FUTURES: dict[str, Handler] = {
     "markPriceKlines": mark_price_klines,
+    "indexPriceKlines": mark_price_klines,
     "fundingRate": funding_rate,
+    "fundingInfo": funding_info,
     "premiumIndex": premium_index,
+    "openInterest": open_interest,
 }
 ROUTES: dict[str, dict[str, Handler]] = {
     "spot": {f"/api/v3/{name}": handler for name, handler in _COMMON.items()},
@@ -369,13 +332,27 @@ ROUTES: dict[str, dict[str, Handler]] = {
 }
 
 
-def answer(market: ReplayMarket, path: str, query: Query) -> tuple[int, Json]:
-    """HTTP status and body for a GET request."""
-    handler = ROUTES[market.kind].get(path.rstrip("/"))
+def answer(
+    market: ReplayMarket, path: str, query: Query, *, stale: int = 0, doubled: bool = False
+) -> Json | bytes:
+    """The body of a public GET request.
+
+    Args:
+        market: the market.
+        path, query: what is asked.
+        stale: so many candles are missing at the end.
+        doubled: the last candle comes twice.
+
+    Raises:
+        Refusal: there is no such path, or the query is wrong.
+    """
+    handler = ROUTES[market.kind].get(path)
     if handler is None:
-        refusal = Refusal(-5000, f"Path {path}, Method GET is invalid", status=404)
-        return refusal.status, refusal.to_json()
-    try:
-        return 200, handler(market, query)
-    except Refusal as refusal:
-        return refusal.status, refusal.to_json()
+        raise Refusal(-5000, f"Path {path}, Method GET is invalid", status=404)
+    body = handler(market, query)
+    if not (stale or doubled) or not isinstance(body, list):
+        return body
+    step = interval_of(market, query.get("interval")).seconds * 1_000
+    newest = market.now_ms() // step * step - stale * step
+    rows = [row for row in body if row[0] <= newest]
+    return rows + rows[-1:] if doubled else rows

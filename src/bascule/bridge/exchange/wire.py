@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,12 @@ def number(value: float | np.floating[Any]) -> str:
     if not np.isfinite(single):
         return "0"
     return np.format_float_positional(single, unique=True, trim="-")
+
+
+def plain(value: Decimal) -> str:
+    """A decimal number without exponent and without trailing zeros."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def power_of_ten(exponent: int) -> str:

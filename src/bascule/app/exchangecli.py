@@ -1,0 +1,115 @@
+"""``bascule exchange …``: the replay exchange as a program."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from bascule.core import BridgeError
+
+exchange_app = typer.Typer(help="Rehearse on a replayed exchange.", no_args_is_help=True)
+console = Console()
+Url = Annotated[str, typer.Argument(help="of a running replay exchange")]
+
+
+class Market(StrEnum):
+    """Kinds of markets."""
+
+    spot = "spot"
+    futures = "futures"
+
+
+class Way(StrEnum):
+    """What is seen of the forming candle."""
+
+    open = "open"
+    walk = "walk"
+
+
+@exchange_app.command()
+def serve(
+    store: Annotated[Path | None, typer.Argument(help="folder of a store to replay")] = None,
+    instrument: Annotated[
+        list[str] | None, typer.Option(help="instead of a store: an instrument without candles (repeatable)")
+    ] = None,
+    timeframe: Annotated[str, typer.Option(help="timeframe of the store")] = "1h",
+    market: Annotated[Market, typer.Option(help="kind of market")] = Market.spot,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 = a free one")] = 0,
+    clock: Annotated[str, typer.Option(help="real, step, or a speed such as x60")] = "real",
+    start: Annotated[str | None, typer.Option(help="where the clock begins (UTC)")] = None,
+    path: Annotated[Way, typer.Option(help="the forming candle: walked, or its open only")] = Way.walk,
+    balance: Annotated[list[str] | None, typer.Option(help="e.g. USDT=10000 (repeatable)")] = None,
+    faults: Annotated[Path | None, typer.Option(help="fault plan (YAML)")] = None,
+    state: Annotated[Path | None, typer.Option(help="file that keeps the account over restarts")] = None,
+    enforce_limits: Annotated[bool, typer.Option(help="answer 429 beyond Binance's weight limits")] = False,
+) -> None:
+    """Serve until interrupted; the first line printed is the URL."""
+    from bascule.bridge.exchange.launch import build, forever, source_of
+
+    exchange = build(
+        source_of(store, instrument, timeframe, market.value),
+        market=market.value,
+        port=port,
+        clock=clock,
+        start=start,
+        path=path.value,
+        balances=balance or (),
+        faults=faults,
+        state=state,
+        enforce_limits=enforce_limits,
+    )
+    forever(exchange, lambda url: typer.echo(url))
+
+
+@exchange_app.command()
+def step(url: Url, seconds: Annotated[float, typer.Argument(min=0, help="how far")]) -> None:
+    """Move the clock of a stepped exchange on."""
+    found = _ask(url, "POST", f"/admin/clock?advance={seconds}")
+    console.print(found["utc"], highlight=False)
+
+
+@exchange_app.command()
+def books(url: Url) -> None:
+    """Show balances and positions of a running exchange, and whether every unit is accounted for."""
+    found = _ask(url, "GET", "/admin/reconcile")
+    console.print_json(json.dumps(found))
+    if found["differences"]:
+        raise typer.Exit(3)
+
+
+@exchange_app.command()
+def config(
+    url: Url,
+    market: Annotated[Market, typer.Option(help="kind of market")] = Market.spot,
+    venue: Annotated[str, typer.Option(help="whose format: binance or bybit")] = "binance",
+    live: Annotated[bool, typer.Option(help="with the rehearsal's keys, for live mode")] = False,
+    websockets: Annotated[bool, typer.Option(help="let freqtrade follow candles by websocket")] = False,
+) -> None:
+    """Print freqtrade's ``exchange`` block that leads there."""
+    from bascule.bridge.exchange import Keys, exchange_config
+
+    if venue not in ("binance", "bybit"):
+        raise typer.BadParameter("binance or bybit", param_hint="--venue")
+    keys = Keys() if live else None
+    block = exchange_config(url, market.value, keys=keys, enable_ws=websockets, venue=venue)  # type: ignore[arg-type]
+    console.print_json(json.dumps({"exchange": block}))
+
+
+def _ask(url: str, method: str, path: str) -> dict[str, Any]:
+    import httpx
+
+    try:
+        answer = httpx.request(method, url.rstrip("/") + path, timeout=60)
+        body: dict[str, Any] = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise BridgeError(
+            f"no replay exchange answers: {error}", where=url, remedy="start one: bascule exchange serve"
+        ) from None
+    if answer.status_code != 200:
+        raise BridgeError(str(body.get("msg")), where=url)
+    return body
