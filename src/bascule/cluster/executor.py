@@ -65,6 +65,52 @@ class Executor(ABC):
     def _place(self, values: Mapping[str, Any]) -> Shared:
         """Put values where all workers find them."""
 
+    def results(
+        self,
+        work: Work[R],
+        tasks: Mapping[str, Any],
+        *,
+        shared: Mapping[str, Any] | None = None,
+        journal: Path | None = None,
+        progress: Progress = silent,
+    ) -> Iterator[tuple[str, R]]:
+        """Run ``work(task, shared)`` for every task; yield names and results as they come.
+
+        Args:
+            work: a function at the top of a module that workers can import.
+            tasks: by name; what can be pickled.
+            shared: what all tasks read and none changes. Arrays and panels are mapped, not copied.
+            journal: SQLite file of finished tasks, made if need be. Work that was cut off goes on from it.
+            progress: called after each task.
+
+        Raises:
+            ConfigError: the function is not importable, or the journal is of other work.
+            BasculeError: a task's process died more often than ``settings.retries``.
+        """
+        _importable(work)
+        values = dict(shared or {})
+        kept: Journal | None = None
+        done: Mapping[str, R] = {}
+        if journal is not None:
+            kept = Journal.open(journal, f"{work.__module__}.{work.__qualname__} {digest_of(values)}")
+            done = kept.finished(tasks)
+        left = {name: task for name, task in tasks.items() if name not in done}
+        count = len(done)
+        try:
+            progress(count, len(tasks))
+            yield from done.items()
+            if left:
+                with self._place(values) as placed:
+                    for name, result in self._run(work, left, placed):
+                        if kept is not None:
+                            kept.add(name, tasks[name], result)
+                        yield name, result
+                        count += 1
+                        progress(count, len(tasks), name)
+        finally:
+            if kept is not None:
+                kept.close()
+
     def map(
         self,
         work: Work[R],
@@ -74,43 +120,9 @@ class Executor(ABC):
         journal: Path | None = None,
         progress: Progress = silent,
     ) -> dict[str, R]:
-        """Run ``work(task, shared)`` for every task.
-
-        Args:
-            work: a function at the top of a module that workers can import.
-            tasks: by name; what can be pickled.
-            shared: what all tasks read and none changes. Arrays and panels are mapped, not copied.
-            journal: SQLite file of finished tasks, made if need be. Work that was cut off goes on from it.
-            progress: called after each task.
-
-        Returns:
-            Results by name, in the order of ``tasks``.
-
-        Raises:
-            ConfigError: the function is not importable, or the journal is of other work.
-            BasculeError: a task's process died more often than ``settings.retries``.
-        """
-        _importable(work)
-        values = dict(shared or {})
-        kept: Journal | None = None
-        done: dict[str, R] = {}
-        if journal is not None:
-            kept = Journal.open(journal, f"{work.__module__}.{work.__qualname__} {digest_of(values)}")
-            done = kept.finished(tasks)
-        left = {name: task for name, task in tasks.items() if name not in done}
-        try:
-            progress(len(done), len(tasks))
-            if left:
-                with self._place(values) as placed:
-                    for name, result in self._run(work, left, placed):
-                        if kept is not None:
-                            kept.add(name, tasks[name], result)
-                        done[name] = result
-                        progress(len(done), len(tasks), name)
-        finally:
-            if kept is not None:
-                kept.close()
-        return {name: done[name] for name in tasks}
+        """As `results`, all of them at once by name, in the order of ``tasks``."""
+        found = dict(self.results(work, tasks, shared=shared, journal=journal, progress=progress))
+        return {name: found[name] for name in tasks}
 
     def close(self) -> None:  # noqa: B027 - an executor without workers has nothing to do
         """Let the workers go."""

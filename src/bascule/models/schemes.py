@@ -20,11 +20,13 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from bascule.cluster import Executor
 from bascule.core import ConfigError, Panel, Progress, Settings, silent
 from bascule.core.files import sweep
 from bascule.core.panel import FloatArray
 from bascule.evaluate import ICSummary, Split, combinatorial, ic_series, paths, summarise
 from bascule.evaluate.rows import IntArray
+from bascule.models.ahead import train_ahead
 from bascule.models.audit import label_reach
 from bascule.models.settings import ModelSettings
 from bascule.models.task import Job, Task, finish, predict_rows
@@ -72,6 +74,7 @@ def cross_validate(
     horizon: int,
     settings: CrossSettings | None = None,
     seed: int,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> CrossValidation:
     """Train on every choice of groups and put the tested parts together to paths.
@@ -86,6 +89,7 @@ def cross_validate(
         horizon: bars of the label.
         settings: groups and embargo.
         seed: of the models' random choices.
+        executor: where splits are trained side by side; same models, to the bit.
         progress: told after every split.
 
     Raises:
@@ -111,8 +115,10 @@ def cross_validate(
     sweep(folder)
     histories = np.full((len(paths(cut.groups, cut.tested)), *panel.shape), np.nan, np.float32)
     where = paths(cut.groups, cut.tested)
-    for number, split in enumerate(splits):
-        job = _job(split, first, panel, purge, cut)
+    jobs = [_job(split, first, panel, purge, cut) for split in splits]
+    if executor is not None:
+        train_ahead(executor, task, jobs, folder)
+    for number, (split, job) in enumerate(zip(splits, jobs, strict=True)):
         predictor, _ = finish(task, job, folder / job.id)
         predicted = np.full(panel.shape, np.nan, np.float32)
         predict_rows(task, predictor, split.test + first, predicted)

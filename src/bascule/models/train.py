@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bascule.cluster import Executor
 from bascule.core import Panel, Progress, silent
 from bascule.core.files import sweep
 from bascule.core.panel import FloatArray
+from bascule.models.ahead import train_ahead
 from bascule.models.audit import refuse_overlap
 from bascule.models.folds import Fold
 from bascule.models.samples import rows_of
@@ -58,6 +60,7 @@ def train_walk_forward(
     folder: Path,
     *,
     seed: int,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Predictions:
     """Train one model per fold and predict its test window.
@@ -71,6 +74,7 @@ def train_walk_forward(
         settings: model and sampling.
         folder: receives one folder per fold.
         seed: of the model's random choices.
+        executor: where folds are trained side by side; same models, to the bit.
         progress: told after every fold.
 
     Raises:
@@ -85,6 +89,10 @@ def train_walk_forward(
     model_id = np.full(len(panel.time), "", f"<U{len(task.kind.prefix) + 12}")
     spent = [0.0, 0.0]
     fresh = 0
+    if executor is not None:
+        begin = time.perf_counter()
+        fresh = train_ahead(executor, task, [job_of(fold, panel) for fold in folds], folder)
+        spent[0] = time.perf_counter() - begin
     for done, fold in enumerate(folds):
         begin = time.perf_counter()
         predictor, trained = finish(task, job_of(fold, panel), folder / fold.id)
