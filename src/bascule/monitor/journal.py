@@ -1,0 +1,378 @@
+"""The journal: samples, rule states, events, actions, messages, in one database.
+
+`Journal.take` is one transaction:
+
+1. Samples are written; one that is there already is left out.
+2. Each rule that watches a sample steps on (`rules.step`); a sample that its state has seen changes nothing.
+3. A firing becomes an event, and one planned action for each of the rule's actions, with a key made of rule,
+   subject, time and action: the same firing can never plan it twice. A clearing closes its event.
+4. The sources' cursors move on.
+
+If the process is killed before the commit, nothing of it happened, and the source is read again from the old
+cursor. After the commit all of it is on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from bascule.core import files
+from bascule.monitor import schema
+from bascule.monitor.rules import ActionSettings, Rule, State, Turn, describe, step, wait
+from bascule.monitor.samples import Sample
+from bascule.monitor.schema import Database, seconds, time_of
+
+_CHUNK = 5_000  # rows of one statement
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that was found.
+
+    Attributes:
+        id: rising number.
+        at: when.
+        kind: ``fired``, ``cleared``, or ``action`` (one that failed for good).
+        rule: name of the rule.
+        subject: of whom.
+        level: how bad.
+        text: in a sentence.
+        value: that it came from.
+        closed: of a firing: when it was over; None = it still holds.
+    """
+
+    id: int
+    at: datetime
+    kind: str
+    rule: str
+    subject: str
+    level: str
+    text: str
+    value: float
+    closed: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something to do, or done.
+
+    Attributes:
+        id: rising number.
+        key: the same for the same deed, whoever plans it.
+        at: when it was planned.
+        do: kind, as in `ActionSettings`.
+        target: bot or job.
+        arguments: further settings, and what the action itself noted.
+        reason: the event in a sentence.
+        status: ``planned``, ``done`` or ``failed``.
+        outcome: what came of it.
+        attempts: so far.
+        tried: last attempt.
+        ended: when it was done or given up.
+    """
+
+    id: int
+    key: str
+    at: datetime
+    do: str
+    target: str
+    arguments: Mapping[str, Any]
+    reason: str
+    status: str
+    outcome: str
+    attempts: int
+    tried: datetime | None
+    ended: datetime | None
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a `take` led to: the events and actions that are new."""
+
+    events: tuple[Event, ...]
+    actions: tuple[Action, ...]
+
+
+class Journal:
+    """Reads and writes the monitor's state.
+
+    Args:
+        database: where.
+        rules: all rules.
+    """
+
+    def __init__(self, database: Database, rules: Sequence[Rule] = ()) -> None:
+        self.database = database
+        self.rules = tuple(rules)
+        self._by_metric: dict[str, list[Rule]] = {}
+        for rule in rules:
+            self._by_metric.setdefault(rule.metric, []).append(rule)
+
+    # -- judging ---------------------------------------------------------------------------------------
+
+    def take(
+        self, samples: Iterable[Sample], *, now: datetime, cursors: Mapping[str, datetime] | None = None
+    ) -> Taken:
+        """Write samples and judge them; see the module.
+
+        Args:
+            samples: in any order; each subject's are judged in the order of time.
+            now: the time, for rules that wait.
+            cursors: source → time up to which it was read.
+        """
+        ordered = sorted(samples, key=lambda one: one.at)
+        with self.database.write() as connection:
+            self._keep(connection, ordered)
+            found = self._judge(connection, ordered, now)
+            for source, at in (cursors or {}).items():
+                self._upsert(connection, schema.cursors, ("source",), {"source": source, "at": seconds(at)})
+        return found
+
+    def _keep(self, connection: sa.Connection, ordered: Sequence[Sample]) -> None:
+        rows = [
+            {
+                "metric": one.metric, "subject": one.subject, "at": seconds(one.at),
+                "value": one.value, "low": one.low, "high": one.high,
+            }
+            for one in ordered
+        ]  # fmt: skip
+        insert = _insert(connection, schema.samples).on_conflict_do_nothing()
+        for start in range(0, len(rows), _CHUNK):
+            connection.execute(insert, rows[start : start + _CHUNK])
+
+    def _judge(self, connection: sa.Connection, ordered: Sequence[Sample], now: datetime) -> Taken:
+        before = self._states(connection)
+        states = dict(before)
+        turns: list[tuple[Rule, Sample, Turn]] = []
+        for one in ordered:
+            for rule in self._by_metric.get(one.metric, ()):
+                if rule.watches(one.metric, one.subject):
+                    place = rule.name, one.subject
+                    states[place], turn = step(rule, states.get(place, State()), one)
+                    if turn:
+                        turns.append((rule, one, turn))
+        for rule in self.rules:
+            if rule.absent is None:
+                continue
+            for place in [place for place in states if place[0] == rule.name]:
+                states[place], turn = wait(rule, states[place], now)
+                if turn:
+                    turns.append((rule, Sample(rule.metric, place[1], now, states[place].value), turn))
+        changed = [(place, state) for place, state in states.items() if before.get(place) != state]
+        self._write_states(connection, changed)
+        return self._write_turns(connection, turns)
+
+    def _states(self, connection: sa.Connection) -> dict[tuple[str, str], State]:
+        found = connection.execute(sa.select(schema.states)).mappings()
+        return {
+            (row["rule"], row["subject"]): State(
+                row["count"], bool(row["firing"]), time_of(row["fired"]), time_of(row["at"]), row["value"]
+            )
+            for row in found
+        }
+
+    def _write_states(
+        self, connection: sa.Connection, changed: Sequence[tuple[tuple[str, str], State]]
+    ) -> None:
+        rows = [
+            {
+                "rule": rule, "subject": subject, "count": state.count, "firing": state.firing,
+                "fired": None if state.fired is None else seconds(state.fired),
+                "at": None if state.at is None else seconds(state.at), "value": state.value,
+            }
+            for (rule, subject), state in changed
+        ]  # fmt: skip
+        for start in range(0, len(rows), _CHUNK):
+            self._upsert(connection, schema.states, ("rule", "subject"), rows[start : start + _CHUNK])
+
+    def _write_turns(self, connection: sa.Connection, turns: Sequence[tuple[Rule, Sample, Turn]]) -> Taken:
+        table = schema.events
+        events: list[Event] = []
+        planned: list[dict[str, Any]] = []
+        for rule, one, turn in turns:
+            fired = turn == "fired"
+            if not fired:
+                mine = (table.c.rule == rule.name) & (table.c.subject == one.subject)
+                connection.execute(
+                    table.update()
+                    .where(mine & (table.c.kind == "fired") & table.c.closed.is_(None))
+                    .values(closed=seconds(one.at))
+                )
+            text = _told(rule, one, turn)
+            event = self._write_event(
+                connection, one.at, turn, rule.name, one.subject,
+                rule.level if fired else "info", text, one.value,
+                tell=any(action.do == "alert" for action in rule.actions),
+            )  # fmt: skip
+            events.append(event)
+            if fired:
+                planned += [
+                    _plan(rule, one, event, action) for action in rule.actions if action.do != "alert"
+                ]
+        if not planned:
+            return Taken(tuple(events), ())
+        connection.execute(_insert(connection, schema.actions).on_conflict_do_nothing(), planned)
+        keys = [row["key"] for row in planned]
+        rows = connection.execute(sa.select(schema.actions).where(schema.actions.c.key.in_(keys))).mappings()
+        return Taken(tuple(events), tuple(_action(row) for row in rows))
+
+    def _write_event(
+        self,
+        connection: sa.Connection,
+        at: datetime,
+        kind: str,
+        rule: str,
+        subject: str,
+        level: str,
+        text: str,
+        value: float,
+        *,
+        tell: bool,
+    ) -> Event:
+        found = connection.execute(
+            schema.events.insert().values(
+                at=seconds(at), kind=kind, rule=rule, subject=subject, level=level, text=text, value=value,
+                tell=tell,
+            )
+        )  # fmt: skip
+        assert found.inserted_primary_key is not None
+        number = int(found.inserted_primary_key[0])
+        return Event(number, at, kind, rule, subject, level, text, value)
+
+    def _upsert(
+        self,
+        connection: sa.Connection,
+        table: sa.Table,
+        keys: Sequence[str],
+        rows: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    ) -> None:
+        first = rows if isinstance(rows, Mapping) else rows[0]
+        insert = _insert(connection, table)
+        changed = {name: insert.excluded[name] for name in first if name not in keys}
+        connection.execute(insert.on_conflict_do_update(index_elements=list(keys), set_=changed), rows)
+
+    # -- acting ----------------------------------------------------------------------------------------
+
+    def planned(self) -> tuple[Action, ...]:
+        """Actions that are not done, oldest first."""
+        table = schema.actions
+        with self.database.read() as connection:
+            rows = connection.execute(
+                sa.select(table).where(table.c.status == "planned").order_by(table.c.id)
+            ).mappings()
+            return tuple(_action(row) for row in rows)
+
+    def note(self, action: Action, **arguments: Any) -> Action:
+        """Write down what an action must know when it is begun again, before it does anything."""
+        table = schema.actions
+        merged = {**action.arguments, **arguments}
+        with self.database.write() as connection:
+            connection.execute(table.update().where(table.c.id == action.id).values(arguments=merged))
+            row = connection.execute(sa.select(table).where(table.c.id == action.id)).mappings().one()
+        return _action(row)
+
+    def tried(self, action: Action, outcome: str, *, now: datetime, status: str = "planned") -> None:
+        """Write down an attempt: ``planned`` = it failed and is tried again, or how it ended."""
+        table = schema.actions
+        ended = None if status == "planned" else seconds(now)
+        with self.database.write() as connection:
+            connection.execute(
+                table.update()
+                .where(table.c.id == action.id)
+                .values(
+                    status=status, outcome=outcome, attempts=table.c.attempts + 1,
+                    tried=seconds(now), ended=ended,
+                )
+            )  # fmt: skip
+            if status == "failed":
+                self._write_event(
+                    connection, now, "action", f"action-{action.do}", action.target, "critical",
+                    f"{action.do} of {action.target} failed for good: {outcome}", 0.0, tell=True,
+                )  # fmt: skip
+
+    # -- the rest --------------------------------------------------------------------------------------
+
+    def cursor(self, source: str) -> datetime | None:
+        """Time up to which a source was read, None = never."""
+        table = schema.cursors
+        with self.database.read() as connection:
+            return time_of(connection.execute(sa.select(table.c.at).where(table.c.source == source)).scalar())
+
+    def highest(self, metric: str, subject: str) -> float | None:
+        """The highest value that was ever kept."""
+        table = schema.samples
+        with self.database.read() as connection:
+            found = connection.execute(
+                sa.select(sa.func.max(table.c.value)).where(
+                    (table.c.metric == metric) & (table.c.subject == subject)
+                )
+            ).scalar()
+        return None if found is None else float(found)
+
+    def forget(self, before: datetime) -> int:
+        """Remove samples older than that, all but equity; events and actions stay for ever."""
+        table = schema.samples
+        with self.database.write() as connection:
+            found = connection.execute(
+                table.delete().where((table.c.at < seconds(before)) & (table.c.metric != "bot.equity"))
+            )
+            return int(found.rowcount)
+
+
+def _told(rule: Rule, one: Sample, turn: Turn) -> str:
+    if turn == "cleared":
+        return f"over: {rule.metric} of {one.subject} is {one.value:.6g}".replace(" of  is", " is")
+    if rule.absent is not None:
+        found = f"no {rule.metric} of {one.subject} for {rule.absent:g} s"
+        return f"{found}: {rule.text}" if rule.text else found
+    return describe(rule, one)
+
+
+def _plan(rule: Rule, one: Sample, event: Event, action: ActionSettings) -> dict[str, Any]:
+    arguments = action.model_dump(mode="json", exclude_defaults=True) | {"subject": one.subject}
+    job = action.job or action.do if action.do in ("job", "retrain", "rotate") else ""
+    # a rule on a bot's own metric acts on that bot alone
+    own = one.subject if one.metric.startswith(("bot.", "fills.")) and action.bot == "*" else action.bot
+    key = files.fingerprint([rule.name, one.subject, one.at.isoformat(), action.model_dump(mode="json")])
+    return {
+        "key": key, "at": seconds(one.at), "event": event.id, "do": action.do, "target": job or own,
+        "arguments": arguments, "reason": event.text, "status": "planned", "outcome": "", "attempts": 0,
+    }  # fmt: skip
+
+
+def _insert(connection: sa.Connection, table: sa.Table) -> Any:
+    """An insert that knows what to do on a conflict, in either dialect."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)
+
+
+def _action(row: Mapping[Any, Any]) -> Action:
+    return Action(
+        row["id"], row["key"], _at(row["at"]), row["do"], row["target"], dict(row["arguments"]),
+        row["reason"], row["status"], row["outcome"], row["attempts"], time_of(row["tried"]),
+        time_of(row["ended"]),
+    )  # fmt: skip
+
+
+def event_of(row: Mapping[Any, Any]) -> Event:
+    """An event from its row."""
+    return Event(
+        row["id"], _at(row["at"]), row["kind"], row["rule"], row["subject"], row["level"], row["text"],
+        row["value"], time_of(row["closed"]),
+    )  # fmt: skip
+
+
+def _at(value: float) -> datetime:
+    found = time_of(value)
+    assert found is not None
+    return found
