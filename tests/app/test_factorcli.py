@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bascule import cluster
 from bascule.app.candles import read
 from bascule.app.cli import main
 from bascule.app.factorcli import pick
@@ -233,3 +234,15 @@ def test_a_factor_without_values_makes_a_page_all_the_same() -> None:
     assert "TEXT1" in page(found).render()
     with pytest.raises(DataError):
         measure(pick(["$nothing"]), panel, settings, source="x", trials=1)
+
+
+def test_sheets_measured_side_by_side_are_those_measured_in_turn() -> None:
+    panel = random_panel(1, 24 * 60, 10)
+    settings = SheetSettings(horizon=4, horizons=(1, 4), reps=100)
+    factors = pick(["ROC5", "MA10", "REV_1D"])
+    alone = measure(factors, panel, settings, source="x", trials=3)
+    with cluster.connect("local", workers=2) as executor:
+        spread = measure(factors, panel, settings, source="x", trials=3, executor=executor)
+    for one, other in zip(alone.sheets, spread.sheets, strict=True):
+        assert (one.name, one.inside, one.outside) == (other.name, other.inside, other.outside)
+        np.testing.assert_array_equal(one.rank_ic, other.rank_ic)

@@ -20,11 +20,12 @@ from bascule.app.datacli import data_app
 from bascule.app.emergencycli import emergency_app
 from bascule.app.exchangecli import exchange_app
 from bascule.app.factorcli import factor_app
+from bascule.app.hyperoptcli import hyperopt_app
 from bascule.app.minecli import mine_app
-from bascule.app.modelcli import model_app
 from bascule.app.riskcli import risk_app
 from bascule.app.robustcli import robust_app
 from bascule.app.tradecli import trade_app
+from bascule.app.tunecli import model_app
 from bascule.app.webcli import web_app
 from bascule.core import BasculeError, ConfigError
 
@@ -40,6 +41,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(emergency_app, name="emergency")
 app.add_typer(exchange_app, name="exchange")
 app.add_typer(factor_app, name="factor")
+app.add_typer(hyperopt_app, name="hyperopt")
 app.add_typer(mine_app, name="mine")
 app.add_typer(model_app, name="model")
 app.add_typer(risk_app, name="risk")

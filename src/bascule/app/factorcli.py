@@ -10,12 +10,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bascule.app.spreading import Cluster, Workers, spread
 from bascule.core import ConfigError, DataError
 
 if TYPE_CHECKING:
     from bascule.app.candles import Candles
     from bascule.app.page import Page
     from bascule.app.tearsheet import Measurement
+    from bascule.cluster import Executor
     from bascule.core import Panel
     from bascule.evaluate import SheetSettings
     from bascule.factors import Factor, Found
@@ -195,6 +197,8 @@ def report(
     ledger: LedgerPath = None,
     venue: Venue = None,
     out: Out = None,
+    workers: Workers = 1,
+    address: Cluster = "local",
 ) -> None:
     """Judge factors: a terminal table and one self-contained HTML tear sheet."""
     from bascule.app.candles import read
@@ -210,7 +214,8 @@ def report(
     settings = _settings(horizon, split, cost)
     held = read(data, timeframe, start, end, top=top)
     others = _venues(venue, held, factors, start, end)
-    found = _measure(factors, settings, held, ledger, others)
+    with spread(workers, address) as executor:
+        found = _measure(factors, settings, held, ledger, executor, others)
     _show(found, page(found), out, factors[0].name if len(factors) == 1 else "factors")
 
 
@@ -227,6 +232,8 @@ def compare(
     cost: Cost = 0.001,
     ledger: LedgerPath = None,
     out: Out = None,
+    workers: Workers = 1,
+    address: Cluster = "local",
 ) -> None:
     """Factors or whole libraries side by side: control of multiple tests, groups, pool, overfitting."""
     from bascule.app.candles import read
@@ -240,7 +247,8 @@ def compare(
             remedy="name two or more, or a library",
         )
     settings = _settings(horizon, split, cost)
-    found = _measure(factors, settings, read(data, timeframe, start, end, top=top), ledger)
+    with spread(workers, address) as executor:
+        found = _measure(factors, settings, read(data, timeframe, start, end, top=top), ledger, executor)
     _show(found, comparison_page(found), out, "comparison")
 
 
@@ -316,6 +324,7 @@ def _measure(
     settings: SheetSettings,
     held: Candles,
     ledger: Path | None,
+    executor: Executor,
     venues: Mapping[str, Panel] | None = None,
 ) -> Measurement:
     """Count the trials, and measure."""
@@ -340,6 +349,7 @@ def _measure(
             source=held.source,
             trials=trials,
             venues=venues,
+            executor=executor,
             progress=progress,
         )
 

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table as Terminal
 
-from bascule import engine, evaluate
+from bascule import cluster, engine, evaluate
+from bascule.cluster import Executor
 from bascule.core import Panel, Progress, silent
 from bascule.evaluate import Sheet, SheetSettings, Verdict
 from bascule.factors import Factor
@@ -71,6 +72,7 @@ def measure(
     source: str,
     trials: int,
     venues: Mapping[str, Panel] | None = None,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Measurement:
     """Compute factors and measure them.
@@ -82,19 +84,44 @@ def measure(
         source: where the data came from, for the page.
         trials: tries on the out-of-sample window so far, these included.
         venues: other venues, on whose candles the factors are computed and judged too.
-        progress: told after each factor.
+        executor: where the factors are measured, a few at a time; default: here, one after the other.
+        progress: told as the work advances.
     """
     texts, others = [f.text for f in factors], dict(venues or {})
     values = engine.evaluate(texts, panel)
     elsewhere = [engine.evaluate(texts, other) for other in others.values()]
     yardstick = evaluate.Yardstick(panel, settings, venues={source: panel, **others} if others else None)
-    sheets = []
-    for index, factor in enumerate(factors):
-        there = [of_venue[index] for of_venue in elsewhere]
-        sheets.append(yardstick.measure(factor.name, values[index], trials=trials, elsewhere=there))
-        progress(index + 1, len(factors), factor.name)
+    spread = executor or cluster.connect(workers=1)
+    # workers prepare labels once a part: few parts, but enough to keep all of them busy
+    parts = np.array_split(
+        np.arange(len(factors)), len(factors) if spread.workers == 1 else 4 * spread.workers
+    )
+    tasks = {factors[part[-1]].name: (part.tolist(), trials) for part in parts if len(part)}
+    shared = {
+        "yardstick": yardstick,
+        "names": [f.name for f in factors],
+        "values": values,
+        "elsewhere": elsewhere,
+    }
+    sheets = [
+        one for part in spread.map(_sheets, tasks, shared=shared, progress=progress).values() for one in part
+    ]
     together = _together(factors, values, sheets, panel, settings) if len(factors) > 1 else None
     return Measurement(tuple(factors), tuple(sheets), together, panel, settings, source, trials)
+
+
+def _sheets(task: tuple[Sequence[int], int], shared: Mapping[str, Any]) -> list[Sheet]:
+    """Sheets of the factors with these numbers."""
+    numbers, trials = task
+    return [
+        shared["yardstick"].measure(
+            shared["names"][index],
+            shared["values"][index],
+            trials=trials,
+            elsewhere=[of_venue[index] for of_venue in shared["elsewhere"]],
+        )
+        for index in numbers
+    ]
 
 
 def _together(

@@ -1,0 +1,76 @@
+"""``bascule model tune``: hyper-parameters by Optuna, on validation rows only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.table import Table
+
+from bascule.app.modelcli import ConfigFile, Overrides, console, model_app, prepared
+from bascule.app.spreading import Cluster, Workers, spread
+from bascule.core import ConfigError
+
+__all__ = ["model_app"]  # with this command in it
+
+
+@model_app.command("tune")
+def tune(
+    config: ConfigFile,
+    space: Annotated[
+        Path | None,
+        typer.Option(help="YAML file: parameter → low, high, whole, log, or among; default LightGBM's"),
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="models tried, each on all folds")] = 40,
+    storage: Annotated[
+        str | None, typer.Option(help="Optuna's storage URL; default a file in the run's folder")
+    ] = None,
+    set_: Overrides = None,
+    workers: Workers = 1,
+    address: Cluster = "local",
+) -> None:
+    """Search for parameters of the run's model; the test windows are not looked at."""
+    from bascule import models as floor
+    from bascule.evaluate import forward_return
+    from bascule.models.tune import LIGHTGBM_SPACE, TuneSettings
+    from bascule.models.tune import tune as search
+
+    run = prepared(config, set_ or ())
+    model, horizon = run.config.model, run.recipe.horizon
+    if space is None and model.kind != "LGBModel":
+        raise ConfigError(
+            f"there is no space of parameters for {model.kind}",
+            where="model tune",
+            remedy="give --space FILE",
+        )
+    given: Any = LIGHTGBM_SPACE if space is None else yaml.safe_load(space.read_text("utf-8"))
+    settings = TuneSettings.read({"space": given, "trials": trials}, where=str(space or "model tune"))
+    run.config.home.mkdir(parents=True, exist_ok=True)
+    kept = storage or f"sqlite:///{run.config.home / 'tune.db'}"
+    run.tries.add((f"tune {model.kind} {k}" for k in range(trials)), run.panel, [horizon], "model tune")
+    with spread(workers, address) as executor, run.progress("Tune") as progress:
+        found = search(
+            run.values,
+            run.recipe.names,
+            forward_return(run.panel, horizon),
+            run.panel,
+            floor.folds(run.panel.time, run.config.walk_forward, model.reach(horizon)),
+            model,
+            settings,
+            seed=run.config.seed,
+            storage=kept,
+            executor=executor,
+            progress=progress,
+        )
+    table = Table("trial", "rank IC on valid rows", *settings.space, box=None)
+    order = sorted(range(len(found.trials)), key=lambda k: -found.trials[k][1])
+    for k in order[:10]:
+        params, score = found.trials[k]
+        table.add_row(str(k + 1), f"{score:+.4f}", *(f"{params[name]:.6g}" for name in settings.space))
+    console.print(table)
+    console.print(
+        "Put this into the run's file, and judge it on the test windows by: bascule run", highlight=False
+    )
+    console.print(yaml.safe_dump({"model": {"params": dict(found.params)}}), highlight=False)
