@@ -20,6 +20,7 @@ from bascule.bridge.freqtrade.hyperopt.walkforward import (
     Outcome,
     WalkForward,
     folds,
+    stored,
     walk_forward,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "WalkForward",
     "folds",
     "stability",
+    "stored",
     "walk_forward",
 ]
 

@@ -8,8 +8,8 @@ of different windows have different scales; parameters are put on [0, 1] by the 
 2. *Neighbourhood*: mean rank of the epochs nearest to the chosen one, itself left out. On a plateau it is
    near 0, around a lucky peak near 1/2.
 3. *Sensitivity*: how far the median rank differs between the best and the worst of a parameter's ranges of
-   values. Below what luck alone exceeds in one of twenty cases (the studentised range of so many medians) the
-   parameter does not matter.
+   values, all folds together. Below what luck alone exceeds in one of twenty cases (the studentised range of
+   so many medians) the parameter has no effect that lasts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NEIGHBOURS = 0.15  # share of the epochs that count as near
 _LEAST = 5  # ranks that a bin needs to have a median
 CALM, WILD = 0.2, 1 / 3
 PLATEAU, PEAK = 0.3, 0.45
-Verdict = Literal["stable", "doubtful", "unstable", "does not matter"]
+Verdict = Literal["stable", "doubtful", "unstable", "no lasting effect"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class Parameter:
     def verdict(self) -> Verdict:
         """In a word."""
         if not self.sensitivity > self.luck:
-            return "does not matter"
+            return "no lasting effect"
         if self.drift <= CALM:
             return "stable"
         return "doubtful" if self.drift < WILD or math.isnan(self.drift) else "unstable"

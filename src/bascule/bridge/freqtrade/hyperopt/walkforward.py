@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 Loss = Literal["DeflatedSharpeLoss", "CalmarTurnoverLoss", "WorstRegimeLoss"]
 PURPOSE = "hyperopt"
+WALK, FOLDS = "walk.json", "folds"
 MAX_LOSS = 100_000  # freqtrade's mark of an epoch with too few trades
 _FIGURES = ("total_trades", "profit_total", "sharpe", "calmar", "max_drawdown", "cagr", "volatility")
 _DAY = np.timedelta64(86_400_000_000_000, "ns")
@@ -240,15 +241,28 @@ def walk_forward(
     outcomes = []
     for fold in chosen:
         progress(fold.number, len(chosen), f"{str(fold.test[0])[:10]}")
-        path = job.folder / "folds" / f"{fold.number:03d}.json"
-        found = _read(path, recipe, fold) if path.exists() else None
+        path = job.folder / FOLDS / f"{fold.number:03d}.json"
+        found = _read(path, recipe) if path.exists() else None
         if found is None:
             found = _fold(job, settings, fold, ledger, market, at)
             write_json(path, {"recipe": recipe, **_plain(found)})
         outcomes.append(found)
     progress(len(chosen), len(chosen), "")
     trials = ledger.count(market, chosen[0].train[0], chosen[-1].test[1]).trials
+    write_json(job.folder / WALK, {"settings": settings.model_dump(mode="json"), "trials": trials})
     return WalkForward(settings, tuple(outcomes), trials)
+
+
+def stored(folder: Path) -> WalkForward:
+    """A finished walk, read from its folder.
+
+    Raises:
+        ConfigError: there is none, or it is not finished.
+    """
+    about = _json(folder / WALK)
+    paths = sorted((folder / FOLDS).glob("*.json"))
+    settings = HyperoptSettings.read(about["settings"], where=str(folder / WALK))
+    return WalkForward(settings, tuple(_outcome(_json(path)) for path in paths), int(about["trials"]))
 
 
 def _fold(
@@ -374,19 +388,33 @@ def _plain(found: Outcome) -> dict[str, Any]:
     return values
 
 
-def _read(path: Path, recipe: str, fold: Fold) -> Outcome:
-    try:
-        values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot be read: {error}", where=str(path), remedy="remove it") from None
-    if values.pop("recipe", None) != recipe:
+def _read(path: Path, recipe: str) -> Outcome:
+    values = _json(path)
+    if values["recipe"] != recipe:
         raise ConfigError(
             "the folder holds a walk of another bundle, other costs, settings or windows",
             where=str(path),
             remedy="give another folder, or remove this one",
         )
-    values["fold"] = fold
-    values["epochs"] = tuple(Epoch(**one) for one in values["epochs"])
-    for name in ("days", "returns", "own"):
-        values[name] = tuple(values[name])
-    return Outcome(**values)
+    return _outcome(values)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"cannot be read: {error}", where=str(path), remedy="finish the walk, or remove its folder"
+        ) from None
+    return values
+
+
+def _outcome(values: dict[str, Any]) -> Outcome:
+    windows = {
+        name: tuple(np.datetime64(text, "ns") for text in values["fold"][name]) for name in ("train", "test")
+    }
+    lists = {name: tuple(values[name]) for name in ("days", "returns", "own")}
+    fold = Fold(values["fold"]["number"], **windows)
+    epochs = tuple(Epoch(**one) for one in values["epochs"])
+    kept = {name: values[name] for name in ("prior", "best", "tested", "untouched")}
+    return Outcome(fold=fold, epochs=epochs, **kept, **lists)
