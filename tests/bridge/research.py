@@ -83,13 +83,21 @@ def spec(kind: str, **changes: Any) -> SignalSpec:
 
 
 def build(
-    folder: Path, kind: str, start: np.datetime64 = START, days: int = DAYS, **changes: Any
+    folder: Path,
+    kind: str,
+    start: np.datetime64 = START,
+    days: int = DAYS,
+    candles: Panel | None = None,
+    **changes: Any,
 ) -> Research:
-    """Candles, features, walk-forward models of 20 days each, signals, bundle, and freqtrade's files."""
+    """Candles, features, walk-forward models of 20 days each, signals, bundle, and freqtrade's files.
+
+    ``candles``: the raw ones; default a small market drawn from a seed.
+    """
     from bascule.evaluate import forward_return
     from bascule.models import ModelSettings, WalkForwardSettings, folds, train_walk_forward
 
-    raw = holes(market(24 * days, futures=kind == "futures", start=start))
+    raw = candles if candles is not None else holes(market(24 * days, futures=kind == "futures", start=start))
     recipe = spec(kind, **changes)
     store = Store.create(folder / "store")
     store.write(long(raw), raw.timeframe)

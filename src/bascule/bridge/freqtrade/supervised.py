@@ -72,7 +72,7 @@ class SupervisedStrategy(PositionStrategy):
             order = emergency.from_reason(lock.reason)
             if order is None:
                 continue
-            source = f"lock {lock.id} of {lock.lock_time_utc:%Y-%m-%dT%H:%M:%SZ}"
+            source = f"lock {lock.id} of {lock.lock_time:%Y-%m-%dT%H:%M:%SZ}"
             # a bot that was killed between these two steps finds the lock again
             if all(one.source != source for one in emergency.journal(folder)):
                 emergency.command(folder, order[0], reason=order[1], by="rest", now=now, source=source)

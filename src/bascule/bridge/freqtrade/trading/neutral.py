@@ -3,7 +3,7 @@
 1. The exposure of a leg is its value, or its value times beta (``by``).
 2. *Balance*: if one side outweighs the other by more than ``tolerance`` of the equity, because a leg was
    refused, stopped or is smaller than the exchange's minimum, all positions of the heavy side shrink in the
-   same proportion.
+   same proportion, until half of the tolerance is left: to its edge, every candle would trade a little.
 3. *Hedge leg*: with ``hedge``, one pair is set aside. It holds the opposite of what the others are exposed
    to, inside a no-trade band, and comes and goes with it. Nothing else is shrunk then.
 
@@ -84,10 +84,11 @@ def scales(legs: Iterable[Leg], equity: float, settings: NeutralSettings) -> tup
         else:
             short += leg.exposure(settings.by)
     room = settings.tolerance * equity
-    return (
-        min(1.0, (short + room) / long) if long > 0.0 else 1.0,
-        min(1.0, (long + room) / short) if short > 0.0 else 1.0,
-    )
+
+    def factor(heavy: float, light: float) -> float:
+        return (light + 0.5 * room) / heavy if heavy > light + room else 1.0
+
+    return factor(long, short), factor(short, long)
 
 
 def hedge_value(legs: Iterable[Leg], beta: float, by: str) -> float:
