@@ -77,6 +77,7 @@ def client(exchange: ReplayExchange, kind: MarketKind = "spot", keys: Keys = UNC
     block = exchange_config(exchange.url, kind, keys=keys)
     api = ccxt.binance({**block["ccxt_config"], "apiKey": block["key"], "secret": block["secret"]})
     api.options["fetchMarkets"] = {"types": ["spot" if kind == "spot" else "linear"]}
+    api.options["fetchCurrencies"] = api.options["fetchMargins"] = False
     if kind == "futures":
         api.options["defaultType"] = "swap"
     try:

@@ -23,6 +23,7 @@ def test_a_market_buy_pays_spread_and_fee() -> None:
         assert funds(exchange) == 10_000 - 2 * D("100.01")
         assert funds(exchange, asset="BTC") == D("1.998")
         balance = api.fetch_balance()
+        assert {"BTC", "USDT"} <= {coin["coin"] for coin in api.sapi_get_capital_config_getall()}
         assert balance["BTC"]["free"] == 1.998 and balance["USDT"]["total"] == 9_799.98
         trades = api.fetch_my_trades("BTC/USDT")
         assert [(t["order"], t["amount"], t["takerOrMaker"]) for t in trades] == [(order["id"], 2, "taker")]
@@ -116,7 +117,6 @@ def test_what_is_refused(arguments: tuple, error: str, says: str) -> None:
 )
 def test_filters_speak_binance(query: dict[str, str], code: int) -> None:
     with rig(panel(flat(3))) as exchange, client(exchange) as api:
-        api.options["fetchCurrencies"] = False
         given = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC"} | query
         with pytest.raises(ccxt.BaseError, match=f'"code":{code}'):
             api.private_post_order(given)
