@@ -204,7 +204,7 @@ def test_it_travels_to_other_processes_without_its_models(pooled: Any) -> None:
         copied = pickle.loads(pickle.dumps(pooled))
     finally:
         pooled.dp, pooled.freqai = keep
-    assert copied._frame is None and copied.plan.id == pooled.plan.id
+    assert copied._source._signals is None and copied.plan.id == pooled.plan.id
     assert keep[1].__getstate__() == {}
 
 

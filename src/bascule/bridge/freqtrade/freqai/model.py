@@ -114,6 +114,7 @@ class BasculeFreqaiModel(BaseRegressionModel):
 
     def _candles(self, strategy: IStrategy) -> tuple[dict[str, pd.DataFrame], Any]:
         provider, pairs, bar = strategy.dp, self.plan.recipe.pairs, self.plan.spec.timeframe
+        key: Any
         if provider.runmode not in LIVE_MODES:
             key = (id(provider), self.config.get("timerange"), self.config.get("startup_candle_count"))
             if self._view is not None and self._view.key == key:

@@ -26,7 +26,6 @@ from bascule.signals import FactorText, SignalSettings, SignalSpec
 
 KEY = "bascule.freqai"
 PERIOD = "{period}"
-_DAY = np.timedelta64(1, "D")
 
 
 class FreqaiRecipe(SignalSettings):
@@ -230,7 +229,7 @@ class Plan:
     @property
     def train_length(self) -> np.timedelta64:
         """Length of the training window."""
-        return (self.train_days * _DAY).astype("timedelta64[ns]")
+        return np.timedelta64(self.train_days * 86_400_000_000_000, "ns")
 
 
 class _Schedule(Settings):

@@ -21,10 +21,11 @@ from freqtrade.exceptions import OperationalException
 
 from bascule import signals
 from bascule.bridge.freqtrade import feed
-from bascule.bridge.freqtrade.freqai.model import LABEL, LIVE_MODES, BasculeFreqaiModel
+from bascule.bridge.freqtrade.freqai.model import LABEL, BasculeFreqaiModel
 from bascule.bridge.freqtrade.freqai.recipe import PERIOD, Plan
 from bascule.bridge.freqtrade.strategy import FactorStrategy
-from bascule.core import BasculeError
+from bascule.bridge.freqtrade.trading.source import Source
+from bascule.core import BasculeError, Panel
 from bascule.signals import SignalFrame
 
 
@@ -33,8 +34,8 @@ class FreqaiFactorStrategy(FactorStrategy):
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._block = config.get("freqai") or {}
-        self._frame: tuple[Any, SignalFrame] | None = None
         super().__init__(config)
+        self._source = PredictedSource(self)
 
     # -- the recipe in the bundle's place ----------------------------------------------------------------
 
@@ -51,7 +52,12 @@ class FreqaiFactorStrategy(FactorStrategy):
         return found
 
     @property
-    def _model(self) -> BasculeFreqaiModel:
+    def model(self) -> BasculeFreqaiModel:
+        """The FreqAI model.
+
+        Raises:
+            OperationalException: it is another class.
+        """
         model = self.freqai
         if not isinstance(model, BasculeFreqaiModel):
             raise OperationalException(
@@ -67,7 +73,7 @@ class FreqaiFactorStrategy(FactorStrategy):
     ) -> pd.DataFrame:
         """All factors of the recipe as FreqAI features, computed once for all pairs."""
         try:
-            values = self._model.view(self).features(metadata["pair"], dataframe["date"])
+            values = self.model.view(self).features(metadata["pair"], dataframe["date"])
         except BasculeError as error:
             raise OperationalException(str(error)) from None
         names = [f"%-{name}" for name in self.plan.spec.names]
@@ -122,43 +128,19 @@ class FreqaiFactorStrategy(FactorStrategy):
 
     def populate_indicators(self, dataframe: pd.DataFrame, metadata: dict[str, Any]) -> pd.DataFrame:
         """Let FreqAI predict, and put the signals beside the candles."""
-        model, pair = self._model, metadata["pair"]
+        model, pair = self.model, metadata["pair"]
         predicted = model.start(dataframe, metadata, self)
         try:
-            frame = self._signals()
-            columns: dict[str, Any] = feed.join(frame, pair, predicted["date"])
+            columns: dict[str, Any] = self._columns(pair, predicted["date"])
             if self.plan.recipe.pooled:
                 predicted = model.completed(predicted, pair)
             else:
                 columns |= self._own(predicted, pair)
-            untradable = (predicted["do_predict"] != 1).to_numpy(np.float32)
-            if self._watch is not None:
-                untradable = np.maximum(untradable, self._watch.marks(pair, predicted["date"]))
         except BasculeError as error:
             raise OperationalException(str(error)) from None
-        return predicted.assign(**columns, untradable=untradable)
-
-    def _signals(self) -> SignalFrame:
-        """Signals of all pairs; one model a pair: their risk alone. Computed once a candle and fit."""
-        model = self._model
-        of: Any
-        if self.plan.recipe.pooled:
-            now, said = model.predictions(self)
-            of, raw, names = said, said.raw, said.model_id
-        else:
-            of = now = model.view(self)
-            raw = np.full(now.panel.shape, np.nan, np.float32)
-            names = np.full(len(now.panel.time), "", "<U1")
-        if self._frame is None or self._frame[0] is not of:
-            self._frame = (of, signals.finish(now.panel, raw, self.plan.spec, model_id=names))
-            self._look()
-        return self._frame[1]
-
-    def _look(self) -> None:
-        if self._watch is not None and self.config.get("runmode") in LIVE_MODES:
-            pairs = [pair for pair, _ in self.informative_pairs()]
-            for news in self._watch.look({p: self.dp.ohlcv(p, self.timeframe, copy=False) for p in pairs}):
-                self.dp.send_msg(news)
+        doubtful = (predicted["do_predict"] != 1).to_numpy(np.float32)
+        columns["untradable"] = np.maximum(columns.get("untradable", 0.0), doubtful)
+        return predicted.assign(**columns)
 
     def _own(self, predicted: pd.DataFrame, pair: str) -> dict[str, Any]:
         """Alpha, rank and weight of a pair that has a model of its own."""
@@ -178,6 +160,37 @@ class FreqaiFactorStrategy(FactorStrategy):
             "covered": covered.astype(np.float32),
         }
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickle without what every process can compute again."""
-        return {**super().__getstate__(), "_frame": None}
+
+class PredictedSource(Source):
+    """Candles and signals as the FreqAI model has them.
+
+    Args:
+        strategy: whose model.
+    """
+
+    def __init__(self, strategy: FreqaiFactorStrategy) -> None:
+        # the plan has what a source reads of a bundle
+        super().__init__(strategy.plan, stored=False, live=strategy._live)  # type: ignore[arg-type]
+        self._strategy = strategy
+
+    def panel(self, dp: Any, config: dict[str, Any]) -> tuple[Any, Panel, bool]:
+        """Everybody's candles."""
+        now = self._strategy.model.view(self._strategy)
+        return now.key, now.panel, False
+
+    def signals(self, dp: Any, config: dict[str, Any]) -> tuple[SignalFrame, bool]:
+        """Signals of all pairs; one model a pair: their risk alone. Computed once a candle and fit."""
+        plan, model = self._strategy.plan, self._strategy.model
+        of: Any
+        if plan.recipe.pooled:
+            now, said = model.predictions(self._strategy)
+            of, raw, names = said, said.raw, said.model_id
+        else:
+            of = now = model.view(self._strategy)
+            raw = np.full(now.panel.shape, np.nan, np.float32)
+            names = np.full(len(now.panel.time), "", "<U1")
+        if self._signals is not None and self._signals[0] is of:
+            return self._signals[1], False
+        frame = signals.finish(now.panel, raw, plan.spec, model_id=names)
+        self._signals = (of, frame)
+        return frame, True
