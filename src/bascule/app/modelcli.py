@@ -156,11 +156,41 @@ def retrain(
     config: ConfigFile,
     settings: Settings = None,
     set_: Overrides = None,
-    folder: Annotated[Path | None, typer.Option(help="new store; default the run's, champions/")] = None,
+    folder: Annotated[Path | None, typer.Option(help="store; default the run's, champions/")] = None,
+    once: Annotated[bool, typer.Option("--once", help="one step after the newest candle")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="such a step again and again")] = False,
+    every: Annotated[float, typer.Option(help="--watch: minutes between two steps", min=0.01)] = 60.0,
+    bundles: Annotated[
+        Path | None, typer.Option(help="where a new champion is published; default the run's, bundles/")
+    ] = None,
+    registry: Annotated[
+        Path | None, typer.Option(help="MLflow registry of champions and bundles; default none")
+    ] = None,
 ) -> None:
-    """Go through the run's history as a bot would: check, retrain on schedule or drift, judge, promote."""
+    """Go through the run's history as a bot would: check, retrain on schedule or drift, judge, promote.
+
+    With --once or --watch, from the store's present: read new data, retrain if there is a reason, and publish
+    a better model as a signal bundle behind `current`.
+    """
     from bascule import evaluate, models
 
+    if once and watch:
+        raise ConfigError("--once and --watch", where="model retrain", remedy="choose one")
+    if once or watch:
+        from bascule.app import retraining
+
+        def step() -> str:
+            run = prepared(config, set_ or ())
+            store, home = folder or run.config.home / "champions", run.config.home
+            places = retraining.Places(store, bundles or home / retraining.BUNDLES, registry)
+            chosen = models.RetrainSettings.read(_read(settings), where=str(settings or "retrain"))
+            return retraining.sentence(retraining.step(run, chosen, places), store)
+
+        def tell(text: str) -> None:
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+        retraining.watch(step, tell, every=60.0 * every) if watch else tell(step())
+        return
     run = prepared(config, set_ or ())
     horizon = run.recipe.horizon
     chosen = models.RetrainSettings.read(_read(settings), where=str(settings or "retrain"))
@@ -262,15 +292,25 @@ def store(
     promote: Annotated[str | None, typer.Option(help="let this model serve")] = None,
     roll_back: Annotated[bool, typer.Option("--roll-back", help="let the champion before serve")] = False,
     reason: Annotated[str, typer.Option(help="why, for the history")] = "by hand",
+    run: Annotated[
+        Path | None, typer.Option("--run", help="the run's YAML: a turn is published as a bundle too")
+    ] = None,
+    bundles: Annotated[Path | None, typer.Option(help="where; default the run's, bundles/")] = None,
 ) -> None:
     """Show which model serves and what served before; promote one, or roll back."""
     from bascule.models import Champions
 
     if not folder.is_dir():
         raise ConfigError("no such folder", where=str(folder), remedy="name a store of models")
-    found = Champions(folder)
     if promote is not None and roll_back:
         raise ConfigError("--promote and --roll-back at once", where="model store", remedy="choose one")
+    found = Champions(folder)
+    if run is not None:
+        from bascule.app import retraining
+
+        whole = prepared(run, ())
+        places = retraining.Places(folder, bundles or whole.config.home / retraining.BUNDLES, None)
+        found = retraining.champions(whole, places)
     if promote is not None:
         found.promote(promote, reason=reason)
     if roll_back:

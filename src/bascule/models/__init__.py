@@ -17,7 +17,7 @@
 """
 
 from bascule.models.audit import Finding, audit
-from bascule.models.champions import Champions, Event
+from bascule.models.champions import Champions, Event, Publisher
 from bascule.models.combine import Combination, CombineSettings, combine, market_states, recovery
 from bascule.models.compare import Duel, Leaderboard, Score, compare, judge, long_short
 from bascule.models.drift import DriftSettings, FeatureDrift, Trigger, feature_drift, ks, psi, watch
@@ -64,6 +64,7 @@ __all__ = [
     "Origin",
     "Predictions",
     "Predictor",
+    "Publisher",
     "RetrainSettings",
     "Retrainer",
     "Score",

@@ -202,8 +202,8 @@ def _run(
             past = memory.before(int(first))
             if past is not None:
                 weights = _weights(past, settings)
-                # a window without members or labels, before the universe begins, has taught nothing
-                learned = bool(weights.any())
+                # a window that lies mostly before the universe begins teaches too little to keep it
+                learned = bool(past.count.sum() >= 0.5 * window)
         cut = slice(int(first), int(last))
         unit, there = _unit(np.asarray(values[:, cut]), members[cut])
         for row_state in np.unique(state[cut]):

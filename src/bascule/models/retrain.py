@@ -215,9 +215,31 @@ class Retrainer:
             series.append(self._ic(self.store.champion(), rows))
         champion = series[1] if len(series) > 1 else None
         verdict = judge(series[0], champion, self.horizon, self.settings, self.task.seed)
-        if not verdict.promote:
-            return verdict, None
-        return verdict, self.store.promote(name, reason=verdict.reason, at=str(self.panel.time[row]))
+        at = str(self.panel.time[row])
+        event = self.store.promote(name, reason=verdict.reason, at=at) if verdict.promote else None
+        # after the promotion: a challenger without a verdict is one that a crash left
+        self.store.note(name, {"at": at, "promote": verdict.promote, "reason": verdict.reason})
+        return verdict, event
+
+    def resume(self, row: int) -> Check | None:
+        """Judge the newest challenger that a crash left between its training and its verdict, if there is
+        one.
+        """
+        left = [name for name in self.store.undecided() if name > self.store.serving]
+        if not left:
+            return None
+        verdict, event = self.decide(left[-1], row)
+        found = Trigger("resumed", 0.0, 0.0, "trained before, but not judged")
+        return Check(row, (found,), left[-1], verdict, event)
+
+    def trained(self) -> int | None:
+        """Row of the last training in the store, champion or not; None if there was none."""
+        names = self.store.finished()
+        if not names:
+            return None
+        meta = read_meta(self.store.models / names[-1])
+        first = np.datetime64(meta["windows"]["test"][0], "ns")
+        return int(np.searchsorted(self.panel.time, first)) - 1
 
     # -- parts ---------------------------------------------------------------------------------------
 

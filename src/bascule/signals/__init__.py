@@ -7,19 +7,21 @@
 3. `lookback` says how much history a row needs. All steps look back over finite windows only, so any window
    that covers it gives the same bits: a live bot needs no database to agree with research.
 4. `write_bundle` freezes recipe, models and out-of-sample signals into a folder (``writer.py``,
-   ``manifest.py``); `Bundle.open` verifies it (``bundle.py``); `Bundle.signals` is the stored reading,
-   `Bundle.live` the computed one.
+   ``manifest.py``; ``publish.py`` does it for every new champion); `Bundle.open` verifies it
+   (``bundle.py``); `Bundle.signals` is the stored reading, `Bundle.live` the computed one.
 """
 
 from bascule.signals.bundle import Bundle
 from bascule.signals.compute import features, finish, lookback, unavailable_live, with_members
 from bascule.signals.frame import SignalFrame
 from bascule.signals.manifest import ModelWindow, Span
+from bascule.signals.publish import BundlePublisher
 from bascule.signals.spec import FactorText, RuleSettings, SignalSettings, SignalSpec, StopSettings
-from bascule.signals.writer import write_bundle
+from bascule.signals.writer import serve, write_bundle
 
 __all__ = [
     "Bundle",
+    "BundlePublisher",
     "FactorText",
     "ModelWindow",
     "RuleSettings",
@@ -31,6 +33,7 @@ __all__ = [
     "features",
     "finish",
     "lookback",
+    "serve",
     "unavailable_live",
     "with_members",
     "write_bundle",

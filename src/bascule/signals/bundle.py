@@ -23,7 +23,7 @@ Models are loaded from text by ``models.load``; nothing in a bundle is ever exec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -139,16 +139,8 @@ class Bundle:
             ``[T]``, ``""`` before the first model's test window.
         """
         starts = np.array([unstamp(model.test.start) for model in self.manifest.models], "datetime64[ns]")
-        which = np.searchsorted(starts, times, side="right") - 1
-        names = np.array([model.id for model in self.manifest.models])
-        ids = np.where(which >= 0, names[np.maximum(which, 0)], "")
-        raw = np.full(features.shape[1:], np.nan, np.float32)
-        known = ~np.isnan(features).all(axis=0)
-        for index in np.unique(which[which >= 0]):
-            t, n = np.nonzero(known & (which == index)[:, None])
-            if len(t):
-                raw[t, n] = self._model(int(index)).predict(features[:, t, n].T, times[t])
-        return raw, ids
+        names = [model.id for model in self.manifest.models]
+        return predict_by_time(features, times, starts, names, self._model)
 
     def live(self, panel: Panel) -> SignalFrame:
         """Signals of a window of candles: all rows that the window covers `lookback` of, maybe none.
@@ -215,6 +207,33 @@ class Bundle:
     def __getstate__(self) -> dict[str, Any]:
         """Pickle without what can be read again: hyper-optimisation sends strategies to its workers."""
         return {"path": self.path, "manifest": self.manifest, "_loaded": {}}
+
+
+def predict_by_time(
+    features: FloatArray,
+    times: TimeArray,
+    starts: TimeArray,
+    names: Sequence[str],
+    model: Callable[[int], Predictor],
+) -> tuple[FloatArray, NDArray[np.str_]]:
+    """Raw alphas, each row by the newest model whose time had begun; as `Bundle.predict`.
+
+    Args:
+        features: ``[F, T, N]``.
+        times: candle open times ``[T]``.
+        starts: from when on each model is in charge, rising ``[M]``.
+        names: ids of the models ``[M]``.
+        model: opens the model of a number.
+    """
+    which = np.searchsorted(starts, times, side="right") - 1
+    ids = np.where(which >= 0, np.array(names)[np.maximum(which, 0)], "")
+    raw = np.full(features.shape[1:], np.nan, np.float32)
+    known = ~np.isnan(features).all(axis=0)
+    for index in np.unique(which[which >= 0]):
+        t, n = np.nonzero(known & (which == index)[:, None])
+        if len(t):
+            raw[t, n] = model(int(index)).predict(features[:, t, n].T, times[t])
+    return raw, ids
 
 
 def refuse_code(folder: Path, names: Sequence[str]) -> None:

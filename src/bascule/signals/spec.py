@@ -47,7 +47,8 @@ class StopSettings(Settings):
 
 
 class RuleSettings(Settings):
-    """When to enter and leave. Short side: the same, mirrored (rank 0 = best short).
+    """When to enter and leave. Short side: the same, mirrored (rank 0 = best short). Ranks count where weights
+    follow from ranks; constructed portfolios are entered and left by their weights.
 
     Defaults of freqtrade's hyper-optimisable parameters of the same names.
     """
@@ -112,6 +113,11 @@ class SignalSettings(Settings):
         if self.market == "spot" and construction is not None and construction.limits.side != "long":
             raise ValueError("spot trades long only: portfolio.construction.limits.side must be long")
         return self
+
+    @property
+    def by_weight(self) -> bool:
+        """True if what is held is what has a target weight, whatever its rank: the weights are constructed."""
+        return self.portfolio.construction is not None
 
     @property
     def bar(self) -> Timeframe:

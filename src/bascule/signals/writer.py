@@ -39,6 +39,7 @@ def write_bundle(
     data_fingerprint: str,
     created: Moment,
     report: Path | None = None,
+    first: Moment | None = None,
     activate: bool = True,
 ) -> Bundle:
     """Write a bundle below ``folder`` and turn ``current`` to it.
@@ -52,7 +53,9 @@ def write_bundle(
         data_fingerprint: digest of the data, e.g. ``Store.fingerprint``.
         created: time of writing.
         report: an HTML file to go with it.
-        activate: False leaves ``current`` as it is.
+        first: open time from which the first model is in charge, where that is before its test window: rows
+            that it was judged on, but did not learn from.
+        activate: False leaves ``current`` as it is; `serve` turns it later.
 
     Raises:
         BundleError: the parts do not fit together, a model is in a form that could execute code, the same
@@ -67,6 +70,8 @@ def write_bundle(
         )
     described = [(ModelWindow.describe(source), source) for source in models]
     described.sort(key=lambda pair: unstamp(pair[0].test.start))
+    if first is not None and described:
+        described[0] = (_from(described[0][0], first), described[0][1])
     values = _describe(spec, panel, signals, [window for window, _ in described], len(table))
     values |= {"created": stamp(created)}
     values["data"] = DataRecord(
@@ -89,6 +94,29 @@ def write_bundle(
         if activate:
             point(folder / CURRENT, folder / name)
     return Bundle.open(folder / name)
+
+
+def serve(bundle: Path) -> None:
+    """Turn ``current`` to a bundle that `write_bundle` left beside it, in one step.
+
+    Raises:
+        BundleError: it is missing or damaged, or another process is writing.
+    """
+    found = Bundle.open(bundle)
+    with _only_writer(found.path.parent):
+        point(found.path.parent / CURRENT, found.path)
+
+
+def _from(window: ModelWindow, first: Moment) -> ModelWindow:
+    """The window with its test rows begun earlier, but after everything that it learned from."""
+    start = stamp(first)
+    if unstamp(start) < unstamp(window.valid.end):
+        raise BundleError(
+            f"model {window.id} learned from rows until {window.valid.end}; it cannot serve from {start}",
+            where="write_bundle",
+            remedy="let it be in charge from its judging window on",
+        )
+    return window.model_copy(update={"test": Span(start=start, end=window.test.end)})
 
 
 @contextmanager
