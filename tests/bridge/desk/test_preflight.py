@@ -148,7 +148,7 @@ def test_status_reads_the_end_of_the_log(folder: Path) -> None:
 
 def test_only_prepared_folders_are_started(folder: Path, tmp_path: Path) -> None:
     line = command(folder)
-    assert line[2:4] == ["freqtrade", "trade"] and str(folder / "config.json") in line
+    assert line[2:4] == ["bascule.bridge.freqtrade.launch", "trade"] and str(folder / "config.json") in line
     with pytest.raises(BridgeError, match="cannot be read"):
         command(tmp_path)
     (tmp_path / "config.json").write_text("{}")

@@ -1,14 +1,17 @@
-"""``python -m bascule.bridge.freqtrade.launch``: freqtrade, with leverage tiers for pairs it knows none of.
+"""``python -m bascule.bridge.freqtrade.launch``: freqtrade, with what our runs need besides.
 
-freqtrade carries the leverage tiers of today's Binance perpetuals in a file and refuses to backtest any other
-pair: delisted perpetuals (leaving them out is survivorship bias) and invented ones. For the pairs named in
-the configuration, key ``bascule.assumed_tiers``, this adds one cautious tier, and changes nothing else. It is
-used only where such pairs are; any other run is freqtrade as installed.
+1. Leverage tiers for pairs it knows none of. freqtrade carries those of today's Binance perpetuals in a file
+   and refuses to backtest any other pair: delisted perpetuals (leaving them out is survivorship bias) and
+   invented ones. For the pairs named in the configuration, key ``bascule.assumed_tiers``, one cautious tier
+   is added. Runs with an account ask the exchange and are left as they are.
+2. Orders that are placed once, whatever happens to the exchange's answer (`onceonly.py`). Runs that place no
+   orders are left as they are.
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 # low leverage and a high maintenance margin: liquidated earlier than any real tier would
@@ -21,20 +24,43 @@ ASSUMED_TIER = {
 }
 
 
-def main() -> None:
-    """Patch and run freqtrade's own main."""
+def install() -> None:
+    """Put our exchange class in the place of freqtrade's."""
     # freqtrade's resolver looks the class up by its name in this package
     from freqtrade import exchange
-    from freqtrade.main import main as run
+    from freqtrade.enums import RunMode
 
-    class WithAssumedTiers(exchange.Binance):
+    from bascule.bridge.freqtrade.onceonly import FOLDER, OnceOnly
+
+    class Completed(exchange.Binance):
+        def __init__(self, config: dict[str, Any], **options: Any) -> None:
+            super().__init__(config, **options)
+            if config.get("runmode") == RunMode.LIVE and not config["dry_run"]:
+                folder = Path(config["user_data_dir"]) / "bascule" / FOLDER
+                self._api.create_order = OnceOnly(self._api, folder, known_order).create_order
+
         def load_leverage_tiers(self) -> dict[str, list[dict[str, Any]]]:
             tiers: dict[str, list[dict[str, Any]]] = super().load_leverage_tiers()
             for pair in (self._config.get("bascule") or {}).get("assumed_tiers", []):
                 tiers.setdefault(pair, [dict(ASSUMED_TIER)])
             return tiers
 
-    exchange.Binance = WithAssumedTiers
+    Completed.__name__ = Completed.__qualname__ = "Binance"
+    exchange.Binance = Completed
+
+
+def known_order(order_id: str) -> bool:
+    """Whether freqtrade's database has an order of this exchange id."""
+    from freqtrade.persistence import Order
+
+    return Order.order_by_id(order_id) is not None
+
+
+def main() -> None:
+    """Install and run freqtrade's own main."""
+    from freqtrade.main import main as run
+
+    install()
     run(sys.argv[1:])
 
 

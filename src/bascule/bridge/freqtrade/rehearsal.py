@@ -15,16 +15,10 @@ def command(folder: Path) -> list[str]:
         BridgeError: it is no prepared folder.
     """
     values = configuration(folder)
-    # only futures pairs that freqtrade knows no leverage tiers of need anything but freqtrade itself
-    module = (
-        "bascule.bridge.freqtrade.launch"
-        if values["bascule"].get("assumed_tiers") and values.get("dry_run")
-        else "freqtrade"
-    )
     return [
         sys.executable,
         "-m",
-        module,
+        "bascule.bridge.freqtrade.launch",
         "trade",
         *("--config", str(folder / "config.json")),
         *("--userdir", str(folder)),
