@@ -22,6 +22,7 @@ from bascule.app.exchangecli import exchange_app
 from bascule.app.factorcli import factor_app
 from bascule.app.hyperoptcli import hyperopt_app
 from bascule.app.minecli import mine_app
+from bascule.app.monitorcli import monitor_app
 from bascule.app.riskcli import risk_app
 from bascule.app.robustcli import robust_app
 from bascule.app.tradecli import trade_app
@@ -44,6 +45,7 @@ app.add_typer(factor_app, name="factor")
 app.add_typer(hyperopt_app, name="hyperopt")
 app.add_typer(mine_app, name="mine")
 app.add_typer(model_app, name="model")
+app.add_typer(monitor_app, name="monitor")
 app.add_typer(risk_app, name="risk")
 app.add_typer(robust_app, name="robust")
 app.add_typer(trade_app, name="trade")

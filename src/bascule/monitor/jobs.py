@@ -1,15 +1,15 @@
 """Jobs: what runs by the clock, or because an action asked for it; never twice at a time.
 
-1. A job is a command with a name. `JobRunner.start` takes an advisory lock on ``<name>.lock`` (gone with the
-   process, also after a crash) and runs the command in a process group of its own, its output in a log file;
-   after the time limit the group is ended. Cron, systemd timers, people and the scheduler may all start the
+1. A job is a command with a name. `JobRunner.start` takes an advisory lock on ``<name>.lock``, hands it on to
+   the command, so that it is held until both have ended, however that comes about, and runs the command in a
+   process group of its own, its output in a log file; after the time limit the group is ended. Cron, systemd timers, people and the scheduler may all start the
    same job: whoever comes second is told so, and that is journalled as ``skipped``.
 2. What an action asks for waits in the database under the action's key (`ask`): asked for twice, it is there
    once. The scheduler runs it when the lock is free.
 3. `Scheduler` starts jobs by their cron expressions (APScheduler, UTC; a start that was missed is made up
    for once) and runs what waits.
-4. A run whose process died with the scheduler is found at the next start by its free lock, marked ``lost``,
-   and asked for again if it was asked for.
+4. A run whose runner was killed is found by its free lock, marked ``lost``, and runs again if it was asked
+   for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,23 +65,6 @@ class JobSettings(Settings):
         return value
 
 
-class JobsSettings(Settings):
-    """All jobs of a file."""
-
-    home: Path = Field(default=Path(), description="folder that the commands run in")
-    logs: Path = Field(default=Path("logs/jobs"), description="folder of locks and logs, within home")
-    jobs: tuple[JobSettings, ...] = Field(default=(), description="the jobs")
-
-    @field_validator("jobs")
-    @classmethod
-    def _named_once(cls, value: tuple[JobSettings, ...]) -> tuple[JobSettings, ...]:
-        names = [job.name for job in value]
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        if doubled:
-            raise ValueError(f"job names must be unique; doubled: {', '.join(doubled)}")
-        return value
-
-
 @dataclass(frozen=True)
 class JobRun:
     """How a run ended: ``done``, ``failed``, ``skipped`` (it was running already) or ``lost``."""
@@ -111,13 +94,14 @@ class JobRunner:
 
     Args:
         database: of the journal.
-        settings: the jobs.
+        jobs: the jobs.
+        home: folder that the commands run in.
+        logs: folder of locks and logs.
     """
 
-    def __init__(self, database: Database, settings: JobsSettings) -> None:
-        self.database, self.settings = database, settings
-        self._jobs = {job.name: job for job in settings.jobs}
-        self.logs = settings.home / settings.logs
+    def __init__(self, database: Database, jobs: Sequence[JobSettings], home: Path, logs: Path) -> None:
+        self.database, self.jobs, self.home, self.logs = database, tuple(jobs), home, logs
+        self._jobs = {job.name: job for job in jobs}
         self.logs.mkdir(parents=True, exist_ok=True)
         self._stop = threading.Event()
 
@@ -133,15 +117,15 @@ class JobRunner:
             ConfigError: there is no such job.
         """
         job = self._job(name)
-        with _held(self.logs / f"{name}.lock") as held:
-            if not held:
+        with _held(self.logs / f"{name}.lock") as lock:
+            if lock is None:
                 return self._skip(name)
             if not key:
                 key = f"{name}-{uuid.uuid4().hex}"
                 ask(self.database, name, key, arguments or {}, now=_now())
             self._write(key, status="running", started=seconds(_now()))
             try:
-                run = self._run(job, arguments or {})
+                run = self._run(job, arguments or {}, lock)
             except (OSError, KeyError, IndexError, ValueError) as error:
                 run = JobRun(name, "failed", None, f"it could not start: {type(error).__name__}: {error}")
             self._write(key, status=run.status, ended=seconds(_now()), code=run.code, outcome=run.outcome)
@@ -168,8 +152,8 @@ class JobRunner:
             ).all()
         count = 0
         for job, key in rows:
-            with _held(self.logs / f"{job}.lock") as held:
-                if held:
+            with _held(self.logs / f"{job}.lock") as lock:
+                if lock is not None:
                     asked = not key.startswith(f"{job}-")
                     self._write(key, status="waiting" if asked else "lost", outcome="its process ended")
                     count += 1
@@ -196,7 +180,7 @@ class JobRunner:
         with self.database.write() as connection:
             connection.execute(schema.jobs.update().where(schema.jobs.c.key == key).values(**values))
 
-    def _run(self, job: JobSettings, arguments: Mapping[str, Any]) -> JobRun:
+    def _run(self, job: JobSettings, arguments: Mapping[str, Any], lock: int) -> JobRun:
         command = [part.format(**arguments) for part in job.command]
         path = self.logs / f"{job.name}.log"
         with path.open("ab") as output:
@@ -205,11 +189,12 @@ class JobRunner:
             begin = output.tell()
             process = subprocess.Popen(
                 ["nice", "-n", str(job.nice), *command],
-                cwd=self.settings.home,
+                cwd=self.home,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=(lock,),
             )
             deadline = time.monotonic() + job.limit
             ended = ""
@@ -241,15 +226,12 @@ class Scheduler:
         from apscheduler.schedulers.background import BackgroundScheduler
 
         scheduler = BackgroundScheduler(timezone=UTC)
-        for job in self.runner.settings.jobs:
+        for job in self.runner.jobs:
             if job.cron is not None:
                 scheduler.add_job(
                     self._start, _trigger(job.cron), args=(job.name,), id=job.name,
                     coalesce=True, max_instances=1, misfire_grace_time=3_600,
                 )  # fmt: skip
-        lost = self.runner.recover()
-        if lost:
-            log.warning("%d runs had ended with their process", lost)
         scheduler.start()
         working: dict[str, threading.Thread] = {}
         try:
@@ -263,11 +245,13 @@ class Scheduler:
 
     def _serve(self, working: dict[str, threading.Thread]) -> None:
         """Run what waits, one request of a job at a time."""
+        if lost := self.runner.recover():
+            log.warning("%d runs had lost their runner", lost)
         for name, key, arguments in self.runner.waiting():
             if name in working and working[name].is_alive():
                 continue
-            with _held(self.runner.logs / f"{name}.lock") as free:
-                if not free:
+            with _held(self.runner.logs / f"{name}.lock") as lock:
+                if lock is None:
                     continue
             thread = threading.Thread(
                 target=self._start, args=(name, key, arguments), name=f"job-{name}", daemon=True
@@ -285,15 +269,15 @@ class Scheduler:
 
 
 @contextlib.contextmanager
-def _held(path: Path) -> Iterator[bool]:
-    """Hold a lock file if nobody else does; yields whether it is held."""
+def _held(path: Path) -> Iterator[int | None]:
+    """Hold a lock file if nobody else does; yields its descriptor, or None."""
     with path.open("a") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
+            yield None
             return
-        yield True
+        yield stream.fileno()
 
 
 def _trigger(cron: str) -> Any:

@@ -60,6 +60,17 @@ class Bot:
     values: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Run:
+    """A run of a job: ``waiting``, ``running``, ``done``, ``failed``, ``lost`` or ``skipped``."""
+
+    id: int
+    at: float
+    name: str
+    status: str
+    outcome: str
+
+
 class Reader:
     """The monitor's state.
 
@@ -152,6 +163,13 @@ class Reader:
                 found.setdefault(row["subject"], {})[row["metric"]] = row["value"]
                 times[row["subject"]] = max(row["at"], times.get(row["subject"], 0.0))
         return [Bot(name, times[name], values) for name, values in found.items()]
+
+    def jobs(self, count: int = 100) -> Sequence[Run]:
+        """The newest runs of jobs, newest first."""
+        table = schema.jobs
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(table).order_by(table.c.id.desc()).limit(count)).mappings()
+            return [Run(row["id"], row["asked"], row["job"], row["status"], row["outcome"]) for row in rows]
 
     def close(self) -> None:
         """Give connections back."""

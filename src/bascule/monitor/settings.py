@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from bascule.core import ConfigError, Settings
 from bascule.models import DriftSettings
+from bascule.monitor.jobs import JobSettings
 from bascule.monitor.rules import Duration
 from bascule.risk import TailSettings
 
@@ -162,8 +163,10 @@ class MonitorSettings(Settings):
     bots: tuple[BotSettings, ...] = Field(default=(), description="freqtrade bots")
     notify: NotifySettings = Field(default=NotifySettings(), description="messages")
     act: ActSettings = Field(default=ActSettings(), description="actions")
+    jobs: tuple[JobSettings, ...] = Field(default=(), description="what runs by the clock, or when asked for")
+    job_logs: Path = Field(default=Path("logs/jobs"), description="folder of the jobs' locks and logs")
 
-    @field_validator("bots", "venues", "models")
+    @field_validator("bots", "venues", "models", "jobs")
     @classmethod
     def _unlike(cls, value: tuple[Settings, ...]) -> tuple[Settings, ...]:
         names = [getattr(one, "name", "") for one in value]
