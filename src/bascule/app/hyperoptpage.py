@@ -182,7 +182,7 @@ def _folds(found: WalkForward) -> Table:
 
 
 def _parameters(parameters: Sequence[Parameter]) -> Table:
-    rows = [
+    rows: list[list[str | Cell]] = [
         [
             one.name,
             Cell(one.verdict, _TONES[one.verdict]),

@@ -31,7 +31,8 @@ class SteadyDI(ds.DissimilarityIndex):
     def transform(self, X: Any, *args: Any, **kwargs: Any) -> Any:
         """As datasieve's; `di_values` are rounded."""
         found = super().transform(X, *args, **kwargs)
-        self.di_values = np.round(np.asarray(self.di_values, np.float64), DIGITS)
+        exact: Any = self.di_values
+        self.di_values = np.round(exact, DIGITS)
         return found
 
 

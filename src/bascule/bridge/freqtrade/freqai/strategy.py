@@ -48,7 +48,8 @@ class FreqaiFactorStrategy(FactorStrategy):
     @property
     def plan(self) -> Plan:
         """Recipe and schedule."""
-        found: Plan = self._bundle
+        found: Any = self._bundle
+        assert isinstance(found, Plan)
         return found
 
     @property

@@ -120,7 +120,7 @@ def standard_errors_above_luck(returns: Float64Array, trials: int) -> float:
 
 def calmar(curve: pd.Series) -> float:
     """Simple annual return over the largest drawdown (at least 1 %); NaN for less than a day."""
-    days = (curve.index[-1] - curve.index[0]).total_seconds() / 86_400
+    days = float((curve.index[-1] - curve.index[0]).total_seconds()) / 86_400
     if not days >= 1:
         return math.nan
     drawdown = float((1 - curve / curve.cummax()).max())

@@ -410,11 +410,18 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _outcome(values: dict[str, Any]) -> Outcome:
-    windows = {
-        name: tuple(np.datetime64(text, "ns") for text in values["fold"][name]) for name in ("train", "test")
-    }
-    lists = {name: tuple(values[name]) for name in ("days", "returns", "own")}
-    fold = Fold(values["fold"]["number"], **windows)
-    epochs = tuple(Epoch(**one) for one in values["epochs"])
-    kept = {name: values[name] for name in ("prior", "best", "tested", "untouched")}
-    return Outcome(fold=fold, epochs=epochs, **kept, **lists)
+    train, test = (
+        (np.datetime64(values["fold"][name][0], "ns"), np.datetime64(values["fold"][name][1], "ns"))
+        for name in ("train", "test")
+    )
+    return Outcome(
+        Fold(values["fold"]["number"], train, test),
+        values["prior"],
+        tuple(Epoch(**one) for one in values["epochs"]),
+        values["best"],
+        values["tested"],
+        values["untouched"],
+        tuple(values["days"]),
+        tuple(values["returns"]),
+        tuple(values["own"]),
+    )
