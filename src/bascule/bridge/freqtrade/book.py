@@ -221,7 +221,7 @@ class BookStrategy(SignalStrategy):
         rank, weight = frame.alpha_rank, np.nan_to_num(frame.target_weight)
         with np.errstate(invalid="ignore"):
             held = np.where(weight > 0, rank >= self.exit_rank.value, rank <= 1 - self.exit_rank.value)
-        exposure = np.where(held, weight, 0.0)
+        exposure = np.where(held | self._bundle.spec.by_weight, weight, 0.0)
         own = Instrument.parse(self._hedge_pair).id
         if own in frame.instruments:
             exposure[:, frame.instruments.index(own)] = 0.0

@@ -275,10 +275,12 @@ class SignalStrategy(IStrategy):
         if "untradable" in dataframe:
             allowed &= dataframe["untradable"] == 0
         rank, weight = dataframe["alpha_rank"], dataframe["target_weight"]
-        long = allowed & (rank >= self.entry_rank.value) & (weight > 0) & self._confirmed(dataframe, 1)
+        by_weight = self._bundle.spec.by_weight
+        high, low = rank >= self.entry_rank.value, rank <= 1 - self.entry_rank.value
+        long = allowed & (high | by_weight) & (weight > 0) & self._confirmed(dataframe, 1)
         dataframe.loc[long, ["enter_long", "enter_tag"]] = (1, "alpha_long")
         if self.can_short:
-            short = allowed & (rank <= 1 - self.entry_rank.value) & (weight < 0)
+            short = allowed & (low | by_weight) & (weight < 0)
             short &= self._confirmed(dataframe, -1)
             dataframe.loc[short, ["enter_short", "enter_tag"]] = (1, "alpha_short")
         return dataframe
@@ -297,6 +299,9 @@ class SignalStrategy(IStrategy):
             ("left_universe", covered & traded & rank.isna(), covered & traded & rank.isna()),
             ("alpha_decay", rank < self.exit_rank.value, rank > 1 - self.exit_rank.value),
         ]
+        if self._bundle.spec.by_weight:
+            weight, known = dataframe["target_weight"], covered & traded
+            reasons[1:] = [("no_weight", known & ~(weight > 0), known & ~(weight < 0))]
         for name, column, level in (
             ("risk", "risk_score", self.critical_risk.value),
             ("portfolio_risk", "portfolio_risk", self.critical_portfolio.value),

@@ -106,15 +106,17 @@ class Market:
         panel: rows ``[T]`` and one more where there is one.
         price: opens, a missing one replaced by the last close known ``[T, N]``.
         after: the price at which trades of each row are done: the next row's ``[T, N]``.
+        by_weight: positions follow the target weights, not the ranks.
     """
 
     signals: SignalFrame
     panel: Panel
     price: Float64Array
     after: Float64Array
+    by_weight: bool = False
 
     @classmethod
-    def join(cls, signals: SignalFrame, panel: Panel) -> Market:
+    def join(cls, signals: SignalFrame, panel: Panel, *, by_weight: bool = False) -> Market:
         """Bring candles to the axes of the signals.
 
         Raises:
@@ -151,7 +153,7 @@ class Market:
         )
         whole = Panel(panel.timeframe, window.time, signals.instruments, fields, listed)
         price = _filled(whole)
-        return cls(signals, whole, price, np.vstack([price[1:], price[-1:]]))
+        return cls(signals, whole, price, np.vstack([price[1:], price[-1:]]), by_weight)
 
 
 def _filled(panel: Panel) -> Float64Array:
@@ -192,12 +194,18 @@ def _wishes(market: Market, one: Scenario, *, shorts: bool) -> tuple[NDArray[np.
     traded = np.nan_to_num(market.panel["volume"][past]) > 0
     with np.errstate(invalid="ignore"):
         allowed = known & traded & (risk < rules.risk_limit) & (portfolio < rules.portfolio_limit)
-        long = allowed & (rank >= rules.entry_rank) & (weight > 0)
-        short = allowed & (rank <= 1 - rules.entry_rank) & (weight < 0)
+        by_weight = market.by_weight
+        long = allowed & (by_weight | (rank >= rules.entry_rank)) & (weight > 0)
+        short = allowed & (by_weight | (rank <= 1 - rules.entry_rank)) & (weight < 0)
         gone = frame.covered[past][:, None] & traded & np.isnan(rank)
         critical = (risk >= rules.critical_risk) | (portfolio >= rules.critical_portfolio)
-        leave_long = known & (gone | critical | (rank < rules.exit_rank))
-        leave_short = known & (gone | critical | (rank > 1 - rules.exit_rank))
+        if by_weight:
+            there = frame.covered[past][:, None] & traded
+            spent, risen = there & ~(weight > 0), there & ~(weight < 0)
+        else:
+            spent, risen = rank < rules.exit_rank, rank > 1 - rules.exit_rank
+        leave_long = known & (gone | critical | spent)
+        leave_short = known & (gone | critical | risen)
     open_ = np.zeros(rank.shape, np.int8)
     open_[long] = 1
     if shorts:

@@ -144,7 +144,7 @@ def study(
         BridgeError: freqtrade failed.
     """
     trade, settings = trade or TradeSettings(), settings or RobustSettings()
-    market = Market.join(bundle.signals, panel)
+    market = Market.join(bundle.signals, panel, by_weight=bundle.spec.by_weight)
     key = fingerprint([bundle.id, market.panel.fingerprint()])
     cells_folder = None if folder is None else folder / "cells"
     bench = Bench(market, futures=bundle.spec.market == "futures", folder=cells_folder, key=key)
