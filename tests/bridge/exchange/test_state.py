@@ -81,7 +81,7 @@ def test_a_foreign_or_damaged_file_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(file) as db:
         db.execute("update entries set body = replace(body, '10000', '10001')")
     db.close()
-    with pytest.raises(BridgeError, match="does not reconcile|cannot be read"):
+    with pytest.raises(BridgeError, match=r"does not reconcile|cannot be read"):
         rig(MARKET, state=file)
     file.write_bytes(b"no database" * 100)
     with pytest.raises(BridgeError, match="cannot be read"):

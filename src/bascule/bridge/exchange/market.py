@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +108,8 @@ class ReplayMarket:
         self.listings = self._list([Instrument.parse(name) for name in names])
         # the rows that hold a candle, per instrument
         self._rows = lru_cache(maxsize=None)(self._find_rows)
+        # klines of closed candles as they were written: writing numbers is most of the work of an answer
+        self.told: dict[tuple[int, int, int], list[Any]] = {}
         self._ticks = lru_cache(maxsize=8_192)(self._walk)
 
     def _list(self, instruments: Sequence[Instrument]) -> dict[str, Listing]:

@@ -17,6 +17,7 @@ from bascule.core import Timeframe
 
 Handler = Callable[[ReplayMarket, Query], Json]
 PERPETUAL_DELIVERY_MS = 4_133_404_800_000  # 2100-12-25, what Binance writes for "never"
+_MOST_TOLD = 100_000
 _BOOK_LIMITS = (5, 10, 20, 50, 100, 500, 1_000)
 _BOOK_SIDES: tuple[tuple[str, Side], ...] = (("bids", "SELL"), ("asks", "BUY"))
 
@@ -115,27 +116,33 @@ def _futures_symbol(listing: Listing, status: str, least: str) -> dict[str, Any]
 def klines(market: ReplayMarket, query: Query) -> Json:
     """``/klines``."""
     listing, interval = listing_of(market, query), interval_of(market, query.get("interval"))
+    now = market.now_ms()
     found = market.candles(
         listing,
         interval,
-        now=market.now_ms(),
+        now=now,
         start=integer(query, "startTime"),
         end=integer(query, "endTime"),
         limit=limit_of(query, 500, 1_000 if market.kind == "spot" else 1_500),
     )
-    step = interval.seconds * 1_000
-    return [
-        wire.kline(int(ms), step, {name: values[i] for name, values in found.fields.items()})
-        for i, ms in enumerate(found.open_ms)
-    ]
+    step, told = interval.seconds * 1_000, market.told
+    if len(told) > _MOST_TOLD:
+        told.clear()
+    rows = []
+    for i, ms in enumerate(found.open_ms.tolist()):
+        row = told.get((listing.column, step, ms))
+        if row is None:
+            row = wire.kline(ms, step, {name: values[i] for name, values in found.fields.items()})
+            if ms + step <= now:  # a closed candle never changes again
+                told[listing.column, step, ms] = row
+        rows.append(row)
+    return rows
 
 
 def mark_price_klines(market: ReplayMarket, query: Query) -> Json:
     """``/markPriceKlines``: the traded prices, which a panel cannot tell from mark prices, without volume."""
     rows: Any = klines(market, query)
-    for row in rows:
-        row[5] = row[7] = "0"
-    return list(rows)
+    return [[*row[:5], "0", row[6], "0", *row[8:]] for row in rows]
 
 
 def depth(market: ReplayMarket, query: Query) -> Json:
