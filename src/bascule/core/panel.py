@@ -113,9 +113,11 @@ class Panel:
             )
         rows = offset // step
         flat = rows * len(uniques) + codes
-        if len(np.unique(flat)) != len(flat):
-            raise DataError("duplicate (time, instrument) rows", where="Panel.from_long", remedy="drop them")
         shape = (len(axis), len(uniques))
+        taken = np.zeros(shape[0] * shape[1], np.bool_)
+        taken[flat] = True
+        if np.count_nonzero(taken) != len(flat):
+            raise DataError("duplicate (time, instrument) rows", where="Panel.from_long", remedy="drop them")
         arrays: dict[str, FloatArray] = {}
         for name in names:
             values = np.full(shape, np.nan, np.float32)
