@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,15 @@ class View:
     values: FloatArray
     key: Any
 
+    @cached_property
+    def _by_pair(self) -> FloatArray:
+        """The values ``[N, F, T]``: one pair's lie together, as a data frame keeps its columns."""
+        count, rows, width = self.values.shape
+        found = np.empty((width, count, rows), np.float32)
+        for number, factor in enumerate(self.values):
+            found[:, number] = factor.T
+        return found
+
     def column(self, pair: str) -> int:
         """The pair's column.
 
@@ -61,10 +71,12 @@ class View:
 
     def features(self, pair: str, dates: pd.Series) -> FloatArray:
         """Factor values of a pair ``[len(dates), F]``, NaN where there is no row."""
-        rows = self.rows(dates)
-        found: FloatArray = self.values[:, rows, self.column(pair)].T
-        found[rows < 0] = np.nan
-        return found
+        rows, own = self.rows(dates), self._by_pair[self.column(pair)]
+        if len(rows) and rows[0] >= 0 and (np.diff(rows) == 1).all():
+            return own[:, rows[0] : rows[-1] + 1].T
+        found = own[:, rows]
+        found[:, rows < 0] = np.nan
+        return found.T
 
 
 def view(candles: Mapping[str, pd.DataFrame], plan: Plan, key: Any, *, bars: int | None = None) -> View:
