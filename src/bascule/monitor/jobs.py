@@ -2,8 +2,9 @@
 
 1. A job is a command with a name. `JobRunner.start` takes an advisory lock on ``<name>.lock``, hands it on to
    the command, so that it is held until both have ended, however that comes about, and runs the command in a
-   process group of its own, its output in a log file; after the time limit the group is ended. Cron, systemd timers, people and the scheduler may all start the
-   same job: whoever comes second is told so, and that is journalled as ``skipped``.
+   process group of its own, its output in a log file; after the time limit the group is ended. Cron, systemd
+   timers, people and the scheduler may all start the same job: whoever comes second is told so, and that is
+   journalled as ``skipped``.
 2. What an action asks for waits in the database under the action's key (`ask`): asked for twice, it is there
    once. The scheduler runs it when the lock is free.
 3. `Scheduler` starts jobs by their cron expressions (APScheduler, UTC; a start that was missed is made up

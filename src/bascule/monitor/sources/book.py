@@ -57,12 +57,17 @@ def measure(
     return found
 
 
+def days(tail: TailSettings) -> int:
+    """Days of candles before a row that its value at risk needs."""
+    return tail.window + _WARM + 2
+
+
 def _value_at_risk(held: NDArray[np.float64], panel: Panel, row: int, tail: TailSettings) -> float:
     """Of today's weights over a day; NaN with too short a history."""
-    days = panel["close"][row :: -panel.timeframe.bars_a_day][::-1].astype(np.float64)
-    days = days[-(2 * tail.window + _WARM) :]
+    closes = panel["close"][row :: -panel.timeframe.bars_a_day][::-1].astype(np.float64)
+    closes = closes[-(2 * tail.window + _WARM) :]
     with np.errstate(invalid="ignore", divide="ignore"):
-        history = portfolio_history(held, days[1:] / days[:-1] - 1.0)
+        history = portfolio_history(held, closes[1:] / closes[:-1] - 1.0)
     window = min(tail.window, len(history) - _WARM)
     if window < _LEAST:
         return float("nan")

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bascule.core import Panel, UniverseError
+from bascule.core import DataError, Panel, UniverseError
 from bascule.core.panel import BoolArray, FloatArray
 from bascule.monitor.rotation import has_decayed
 from bascule.monitor.samples import Sample, aware, naive, sample
@@ -89,12 +89,20 @@ class Research:
         days = self.settings.recent_days + self.settings.reference_days + 2.0
         begin = naive(first - timedelta(days=days)) - (bundle.lookback + bundle.spec.horizon) * bar.delta
         stored = bundle.signals.time[0] - bundle.lookback * bar.delta
-        whole = store.panel(bar, start=min(begin, stored), end=naive(now))
+        tail = naive(first - timedelta(days=book.days(self.settings.tail)))
+        whole = store.panel(bar, start=min(begin, stored, tail), end=naive(now))
         known = set(whole.instruments)
         panel = with_members(
             whole.select([name for name in bundle.instruments if name in known]), bundle.spec
         )
-        return View(bundle, panel, int(np.searchsorted(panel.time, begin)), self.settings)
+        row = int(np.searchsorted(panel.time, begin))
+        if row >= len(panel.time):
+            raise DataError(
+                f"the newest candle opened at {panel.time[-1]}: too old for a measure at {first:%Y-%m-%d}",
+                where=str(self._store),
+                remedy="bring the store up to date",
+            )
+        return View(bundle, panel, row, self.settings)
 
 
 def grid(since: datetime | None, now: datetime, every: float) -> list[datetime]:
@@ -233,7 +241,7 @@ class View:
     def _subject(self) -> str:
         return "current"
 
-    def _windows(self, at: datetime) -> tuple[int, int]:
+    def windows(self, at: datetime) -> tuple[int, int]:
         """First recent row and first reference row."""
         recent = naive(at - timedelta(days=self.settings.recent_days))
         earlier = naive(at - timedelta(days=self.settings.recent_days + self.settings.reference_days))
@@ -241,7 +249,7 @@ class View:
         return int(first), max(int(start), self.begin)
 
     def _ics(self, at: datetime, known: int) -> Iterator[Sample]:
-        first, _ = self._windows(at)
+        first, _ = self.windows(at)
         stored = self.bundle.signals.time
         backtest = int(np.searchsorted(self.panel.time, stored[-1], side="right"))
         for metric, series in self.ics.items():
@@ -249,7 +257,7 @@ class View:
             yield from sample(metric, self._subject, at, value, low, high)
 
     def _factors(self, at: datetime, known: int) -> Iterator[Sample]:
-        first, start = self._windows(at)
+        first, start = self.windows(at)
         cut = [row - self.begin for row in (start, first, max(first, known))]
         gone = []
         for name, series in zip(self.bundle.spec.names, self.factor_ics, strict=True):
@@ -264,7 +272,7 @@ class View:
         return expected(earlier, recent, self.bundle.spec.horizon, self.settings.level)
 
     def _crowding(self, at: datetime, closed: int) -> Iterator[Sample]:
-        _, start = self._windows(at)
+        _, start = self.windows(at)
         rows = self.panel.timeframe.bars(self.settings.recent_days)
         now = self._comomentum(closed, rows)
         before = [
@@ -288,7 +296,7 @@ class View:
     def _drift(self, at: datetime, closed: int) -> Iterator[Sample]:
         from bascule.models import feature_drift, ks
 
-        first, start = self._windows(at)
+        first, start = self.windows(at)
         parts = [np.arange(start, first), np.arange(first, closed)]
         if min(map(len, parts)) < 2:
             return
@@ -357,7 +365,7 @@ def mean_correlation(returns: Series) -> float:
 def _legs(alpha: FloatArray, share: float) -> list[BoolArray]:
     """The lowest and the highest share of the known values, as masks ``[N]``."""
     known = np.flatnonzero(np.isfinite(alpha))
-    size = max(3, round(share * len(known)))
+    size = max(2, round(share * len(known)))
     if len(known) < 2 * size:
         return []
     order = known[np.argsort(alpha[known], kind="stable")]
@@ -371,21 +379,19 @@ def _legs(alpha: FloatArray, share: float) -> list[BoolArray]:
 
 def recent_scores(settings: MonitorSettings, texts: Mapping[str, str]) -> dict[str, float]:
     """|mean rank IC| / standard error with its sign, of each factor text over the recent known rows."""
-    from bascule.evaluate import summarise
-    from bascule.signals import FactorText, with_members
+    from bascule.data.store import Store
+    from bascule.evaluate import ic_series, summarise
+    from bascule.signals import Bundle, FactorText, features, with_members
 
     assert settings.research is not None
-    now = datetime.now(UTC)
+    bar = Bundle.open(settings.within(settings.research.bundles)).spec.bar
+    now = aware(Store.open(settings.within(settings.research.store)).span(bar)[1] + bar.delta)
     view = Research(settings.research, settings.home).view(now, now)
     spec = view.bundle.spec
     listed = tuple(FactorText(name=name, text=text) for name, text in texts.items())
     other = spec.model_copy(update={"factors": listed, "processors": ()})
     near = with_members(view.near, spec)
-    first, _ = view._windows(aware(view.panel.time[-1]))
-    first = max(0, first - view.begin)
-    from bascule.evaluate import ic_series
-    from bascule.signals import features
-
+    first = max(0, view.windows(now)[0] - view.begin)
     label = view.label[view.begin :]
     found = {}
     for name, values in zip(texts, features(near, other), strict=True):
