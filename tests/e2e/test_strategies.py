@@ -45,7 +45,7 @@ BALANCED = {
     "gear": {"most": 5, "volatility": 2.0},
     "rebalance": {"band": 0.01},
 }
-HEDGED = {"neutral": {"by": "beta", "hedge": "BTC/USDT:USDT", "band": 0.03}}
+HEDGED = {"neutral": {"by": "dollar", "hedge": "BTC/USDT:USDT", "band": 0.03}}
 MONTH = {"start": "2023-02-20", "end": "2023-03-20"}
 WEEK = {"start": "2023-03-01", "end": "2023-03-08"}
 
@@ -121,7 +121,9 @@ def test_sizes_follow_targets_in_steps(spot: Research, tmp_path: Path) -> None:
         trades[(trades["open_date"] <= t) & (trades["close_date"] > t)]["stake_amount"].sum() for t in times
     ]
     assert 0 < max(gross) <= 0.6 * 10_000 * 1.02
-    unbiased(replace(here, folder=tmp_path / "bias", **WEEK), 300)
+    # the analysis trades a wallet of a milliard: no share of the volume is enough for that
+    trading = SIZES | {"stops": STOPS, "limits": CAUTION["limits"], "gates": {"min_volume": 1_000}}
+    unbiased(job(spot, tmp_path / "bias", trading, **WEEK), 300)
 
 
 def test_a_balanced_book_has_its_leverage_from_risk(futures: Research, tmp_path: Path) -> None:
@@ -155,12 +157,13 @@ def test_a_hedge_leg_covers_what_is_held(long_futures: Research, tmp_path: Path)
     assert len(leg) and leg["is_short"].all() and set(leg["enter_tag"]) == {"hedge"}
     moments = pd.date_range("2023-02-22T12:30", "2023-03-18", freq="11h", tz="UTC")
     others = set(trades["pair"]) - {"BTC/USDT:USDT"}
-    held = np.array([exposure(trades, one, others) for one in moments])
+    # the leg follows at the next candle: it is compared with what was held an hour before
+    held = np.array([exposure(trades, one - pd.Timedelta(hours=1), others) for one in moments])
     hedge = np.array([exposure(trades, one, {"BTC/USDT:USDT"}) for one in moments])
     some = held > 1_000
-    # betas differ from 1, and the leg follows one candle later
-    assert some.sum() > 20 and np.corrcoef(held[some], -hedge[some])[0, 1] > 0.6
-    assert abs((held + hedge)[some].mean()) < 0.5 * held[some].mean()
+    gap = np.abs(held + hedge)[some]
+    # within the band of 3 % of the wallet, but for prices that moved since the entries
+    assert some.sum() > 20 and np.mean(gap < 500) > 0.8 and np.median(gap) < 0.1 * np.median(held[some])
     unbiased(replace(here, folder=tmp_path / "bias", **WEEK), 300)
 
 

@@ -441,11 +441,14 @@ def test_limit_orders_are_placed_anew_after_their_seconds(spot: Research, tmp_pa
 def test_configurations_that_contradict_are_refused(
     spot: Research, futures: Research, tmp_path: Path
 ) -> None:
+    from freqtrade.enums import RunMode
+
     named = {"bundle": str(spot.bundle.path)}
     market = {"entry": "market", "exit": "market"}
 
     def tried(message: str, **trading: Any) -> None:
-        refused(settings(spot, bascule={**named, "trading": trading}, order_types=market), message)
+        values = {"bascule": {**named, "trading": trading}, "order_types": market, "runmode": RunMode.LIVE}
+        refused(settings(spot, **values), message)
 
     tried("entry is 'market', but bascule.trading needs 'limit'", pricing={})
     tried("stoploss_on_exchange is None", stops={"on_exchange": True})

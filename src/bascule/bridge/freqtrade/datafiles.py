@@ -92,8 +92,9 @@ def _require_funding(
         dates = _dates(path)
         dates = dates[(dates >= candles.min()) & (dates <= candles.max())]
         edges = pd.DatetimeIndex([candles.min(), *dates, candles.max()])
+        # a range shorter than that, as freqtrade's recursive analysis takes, may hold no settlement
         gap = edges.sort_values().to_series().diff().max()
-        if not len(dates) or gap > pd.Timedelta(hours=LONGEST_FUNDING_GAP_HOURS):
+        if gap > pd.Timedelta(hours=LONGEST_FUNDING_GAP_HOURS):
             raise BridgeError(
                 f"{path.name} leaves a hole of {gap} in {candles.min()} … {candles.max()}; freqtrade would "
                 "silently count funding as zero there",

@@ -69,7 +69,7 @@ class FactorStrategy(SupervisedStrategy):
         self._tries = {}
 
     def _set_orders(self, config: dict[str, Any]) -> None:
-        """Order types that the settings ask for; a configuration that says otherwise is refused."""
+        """Order types that the settings ask for; a live configuration that says otherwise is refused."""
         wanted, given = self._trading.order_types(), config.get("order_types")
         if given is None:
             self.order_types = wanted
@@ -78,7 +78,8 @@ class FactorStrategy(SupervisedStrategy):
         if self._trading.stops is not None and self._trading.stops.on_exchange:
             keys.append("stoploss_on_exchange")
         wrong = [key for key in keys if given.get(key) != wanted[key]]
-        if wrong:
+        # freqtrade's own analyses change the order types: prices just do not count there
+        if wrong and self._live:
             key = wrong[0]
             raise BridgeError(
                 f"{key} is {given.get(key)!r}, but bascule.trading needs {wanted[key]!r}",

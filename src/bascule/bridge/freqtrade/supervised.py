@@ -56,6 +56,9 @@ class SupervisedStrategy(PositionStrategy):
         if seconds < self._last_loop:  # the next backtest of a hyper-optimisation
             self._forget()
         self._last_loop = seconds
+        if self._live:
+            for source in (self._source, *self._coarse):
+                source.turn(seconds)
         if self._folder is not None:
             self._take_command(self._folder, current_time)
         if self._pointer is not None:

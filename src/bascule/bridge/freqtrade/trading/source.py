@@ -1,11 +1,16 @@
 """Candles of a bundle's whole universe as one panel, and signals from it: read once a candle, for all pairs.
 
-The universe is the bundle's, never the whitelist: a run with one pair sees the cross-section of all.
+1. The universe is the bundle's, never the whitelist: a run with one pair sees the cross-section of all.
+2. Nothing is read again while the candles are the same. In a live bot they only change between two loops
+   (`turn`).
+3. When a candle is new, only its row is computed and joins the rows before: any window that covers the
+   look-back gives the same values. If an older candle has changed, or an instrument came or went, all rows
+   are computed again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,9 +44,16 @@ class Source:
         self.bundle = bundle
         self.stored = stored
         self.live = live
+        self._loop: float | None = None
+        self._read: float | None = None
         self._panel: tuple[Any, Panel] | None = None
         self._signals: tuple[Any, SignalFrame] | None = None
         self._risk: tuple[Any, RiskColumns] | None = None
+        self._before: tuple[Panel, SignalFrame] | None = None
+
+    def turn(self, loop: float) -> None:
+        """A new loop of a live bot begins: candles may be new. Never called, they always may be."""
+        self._loop = loop
 
     @property
     def timeframe(self) -> Timeframe:
@@ -60,6 +72,9 @@ class Source:
     def panel(self, dp: Any, config: dict[str, Any]) -> tuple[Any, Panel, bool]:
         """Key of the candles, their panel, and whether it is new."""
         key: Any
+        if self._panel is not None and self._loop is not None and self._loop == self._read:
+            return *self._panel, False
+        self._read = self._loop
         if self.live:
             key = [
                 (pair, len(one), one["date"].iat[-1]) for pair, one in self.candles(dp).items() if len(one)
@@ -86,8 +101,23 @@ class Source:
         key, panel, _ = self.panel(dp, config)
         if self._signals is not None and self._signals[0] == key:
             return self._signals[1], False
-        self._signals = (key, self.bundle.live(panel))
+        self._signals = (key, self._newest(panel) if self.live else self.bundle.live(panel))
         return self._signals[1], True
+
+    def _newest(self, panel: Panel) -> SignalFrame:
+        """Signals of the rows that are shown, of which only the new ones are computed."""
+        frame = None
+        if self._before is not None:
+            old, known = self._before
+            fresh = int((panel.time[-1] - known.time[-1]) / panel.timeframe.delta) if len(known.time) else 0
+            if 0 < fresh < SHOWN_LIVE and _continues(old, panel):
+                part = self.bundle.live(panel.rows(-(self.bundle.lookback + fresh), None))
+                if len(part.time) == fresh:
+                    frame = joined(known.rows(-(SHOWN_LIVE - fresh), None), part)
+        if frame is None:
+            frame = self.bundle.live(panel)
+        self._before = (panel, frame)
+        return frame
 
     def risk(self, dp: Any, config: dict[str, Any]) -> RiskColumns:
         """Volatility and beta of all pairs, computed from candles whatever the mode."""
@@ -98,7 +128,29 @@ class Source:
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle without what every process can read again."""
-        return {**self.__dict__, "_panel": None, "_signals": None, "_risk": None}
+        return {**self.__dict__, "_panel": None, "_signals": None, "_risk": None, "_before": None}
+
+
+def _continues(old: Panel, new: Panel) -> bool:
+    """Whether the candles that both panels hold are the same, of the same instruments."""
+    shift = int((new.time[0] - old.time[0]) / new.timeframe.delta)
+    shared = len(old.time) - shift
+    if new.instruments != old.instruments or shift < 0 or not 0 < shared < len(new.time):
+        return False
+    return all(
+        np.array_equal(values[:shared], old[name][shift:], equal_nan=True)
+        for name, values in new.fields.items()
+    )
+
+
+def joined(first: SignalFrame, then: SignalFrame) -> SignalFrame:
+    """Two stretches of signals of the same instruments, one right after the other."""
+    arrays = {
+        one.name: np.concatenate([getattr(first, one.name), getattr(then, one.name)])
+        for one in fields(first)
+        if one.name not in ("timeframe", "instruments")
+    }
+    return replace(first, **arrays)
 
 
 @dataclass(frozen=True, eq=False)
