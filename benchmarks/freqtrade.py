@@ -9,6 +9,8 @@
   own and take turns; reported are medians of wall and CPU seconds.
 - *live*: from the candles that a bot has at a candle's close to signals of 100 pairs by 158 factors and a
   LightGBM model; and to all pairs analysed in freqtrade's form.
+- *freqai*: FreqAI's feature time with our factors, against the same features written the stock way
+  (`freqai.py`).
 
 Candles are synthetic. A section is a function of `SECTIONS` that takes the options and prints its table.
 """
@@ -290,7 +292,22 @@ def live(options: argparse.Namespace) -> None:
             )
 
 
-SECTIONS: dict[str, Callable[[argparse.Namespace], None]] = {"backtest": backtest, "live": live}
+def freqai(options: argparse.Namespace) -> None:
+    """FreqAI's features; the file beside this one does it."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location("freqai_features", Path(__file__).with_name("freqai.py"))
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.compare(*((6, 60) if options.quick else (20, 365)), options.repeats)
+
+
+SECTIONS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "backtest": backtest,
+    "live": live,
+    "freqai": freqai,
+}
 
 
 def main() -> None:
