@@ -37,7 +37,8 @@ def install() -> None:
             super().__init__(config, **options)
             if config.get("runmode") == RunMode.LIVE and not config["dry_run"]:
                 folder = Path(config["user_data_dir"]) / "bascule" / FOLDER
-                self._api.create_order = OnceOnly(self._api, folder, known_order).create_order
+                once = OnceOnly(self._api, folder, known_order)
+                self._api.create_order, self._api.cancel_order = once.create_order, once.cancel_order
 
         def load_leverage_tiers(self) -> dict[str, list[dict[str, Any]]]:
             tiers: dict[str, list[dict[str, Any]]] = super().load_leverage_tiers()

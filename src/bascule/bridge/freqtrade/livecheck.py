@@ -47,7 +47,8 @@ FROM trades ORDER BY open_date, id
 """
 _SQL_ORDERS = """
 SELECT ft_trade_id AS trade, ft_pair AS pair, order_id, ft_order_side AS side, order_type AS kind, status,
-       price, average, amount, filled, order_date, order_filled_date, ft_cancel_reason AS cancelled
+       ft_is_open AS open, price, average, amount, filled, order_date, order_filled_date,
+       ft_cancel_reason AS cancelled
 FROM orders ORDER BY order_date, id
 """
 _DATES = ("open_date", "close_date", "order_date", "order_filled_date")
@@ -69,7 +70,7 @@ def read_orders(database: Path) -> pd.DataFrame:
     Raises:
         BridgeError: as `read_trades`.
     """
-    return _read(database, _SQL_ORDERS)
+    return _read(database, _SQL_ORDERS).astype({"open": bool})
 
 
 def _read(database: Path, sql: str) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Every order once: what freqtrade does when it does not hear whether an order arrived.
+"""Every order once: what freqtrade lacks when it does not hear whether an order arrived.
 
 An exchange can take an order and the answer can be lost. freqtrade then counts the order as failed and places
 it again in its next loop (2026.9, `Exchange.create_order`): the position is there twice, and once unknown.
@@ -11,6 +11,7 @@ it again in its next loop (2026.9, `Exchange.create_order`): the position is the
    again, and takes the earlier order for its own, or fails while it cannot know. Nothing is placed in doubt.
 4. An intent is also kept for a while when all went well: a bot that is killed between the exchange's answer
    and its own database finds it, asks, and takes up the order that it does not know.
+5. An order that cannot be cancelled because it is gone is asked for: cancelled before, or filled.
 
 Binance: status 5xx means that the outcome is unknown; 429 and 418 that nothing happened (its API documents).
 """
@@ -66,7 +67,7 @@ class Intent:
 
 
 class OnceOnly:
-    """ccxt's ``create_order``, made safe to fail.
+    """ccxt's ``create_order`` and ``cancel_order``, made safe to fail.
 
     Args:
         api: ccxt's synchronous exchange.
@@ -83,7 +84,7 @@ class OnceOnly:
         *,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
-        self._api, self._create = api, api.create_order
+        self._api, self._create, self._cancel = api, api.create_order, api.cancel_order
         self._folder, self._known = folder, known
         # looked up when it is needed: a rehearsal puts its own time under the bot
         self._sleep = sleep or (lambda seconds: time.sleep(seconds))
@@ -129,7 +130,7 @@ class OnceOnly:
                 price=price,
                 params={**given, "newClientOrderId": intent.id},
             )
-        except (ccxt.DDoSProtection, ccxt.InvalidNonce):
+        except (ccxt.DDoSProtection, ccxt.RateLimitExceeded, ccxt.InvalidNonce):
             self._forget(intent)
             raise
         except ccxt.NetworkError as error:
@@ -139,6 +140,21 @@ class OnceOnly:
             raise
         self._write(Intent(**{**asdict(intent), "answered": True}))
         return order
+
+    def cancel_order(self, id: str, symbol: str, params: dict[str, Any] | None = None) -> Any:
+        """As ccxt's; an order that is gone already is the answer, not an error."""
+        import ccxt
+
+        given = dict(params or {})
+        try:
+            return self._cancel(id, symbol, params=given)
+        except ccxt.InvalidOrder:
+            # the answer to an earlier cancel was lost, or it was filled meanwhile: freqtrade would go on
+            # believing that it is open
+            found = self._api.fetch_order(id, symbol, given)
+            if found["status"] not in ("canceled", "closed", "expired", "rejected"):
+                raise
+            return found
 
     def _find_out(self, intent: Intent, error: Exception) -> Any:
         """The order behind a lost answer, or the error that lost it."""

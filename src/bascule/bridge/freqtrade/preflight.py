@@ -249,7 +249,7 @@ def status(folder: Path) -> Status:
         )
         closed = len(trades) - len(held)
         profit = float(trades.loc[~trades["is_open"], "profit_abs"].fillna(0.0).sum())
-        unfilled = int(orders["status"].isin(["open", "new", "partially_filled"]).sum())
+        unfilled = int(orders["open"].sum())
     lines = _tail(folder / "logs" / "freqtrade.log")
     troubles = [line for line in lines if " - ERROR - " in line or " - WARNING - " in line]
     given = emergency.in_force(folder)
