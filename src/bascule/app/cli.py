@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from bascule import __version__
+from bascule.app.backupcli import backup_app
 from bascule.app.datacli import data_app
 from bascule.app.emergencycli import emergency_app
 from bascule.app.exchangecli import exchange_app
@@ -38,6 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 bundle_app = typer.Typer(help="Look at signal bundles.", no_args_is_help=True)
+app.add_typer(backup_app, name="backup")
 app.add_typer(data_app, name="data")
 app.add_typer(emergency_app, name="emergency")
 app.add_typer(exchange_app, name="exchange")
