@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from bascule.core import Instrument, moment
+from bascule.core import BasculeError, Instrument, moment
 
 _PERPETUAL = re.compile(r"([A-Z0-9]+)(USDT|USDC)")
 
@@ -67,7 +67,7 @@ class Feed:
         """Events of a message; other messages (answers, pongs) and damaged ones give none."""
         try:
             return list(self.parse(json.loads(text), received))
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        except (BasculeError, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError):
             return []
 
 

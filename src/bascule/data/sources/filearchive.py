@@ -108,7 +108,8 @@ def unzipped(body: bytes) -> bytes:
             if len(inside) != 1:
                 raise ValueError(f"{len(inside)} CSV files inside")
             return archive.read(inside[0])
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    # a damaged header may ask for another version or packing: RuntimeError, OSError
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
         raise ValueError(f"not a whole zip file ({error})") from error
 
 

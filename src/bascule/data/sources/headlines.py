@@ -292,11 +292,12 @@ def _published(text: str) -> np.datetime64 | None:
     for read in (parsedate_to_datetime, datetime.fromisoformat):
         try:
             when = read(text)
-        except (ValueError, TypeError):
+            if when.tzinfo is None:
+                return None
+            plain = when.astimezone(UTC).replace(tzinfo=None)
+        except (ValueError, TypeError, OverflowError):
             continue
-        if when.tzinfo is None:
-            return None
-        return np.datetime64(when.astimezone(UTC).replace(tzinfo=None), "ns")
+        return np.datetime64(plain, "ns")
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -104,9 +105,11 @@ def retry_after(text: str | None, now: np.datetime64) -> float | None:
         return None
     text = text.strip()
     try:
-        return max(0.0, float(text))
+        seconds = float(text)
     except ValueError:
         then = http_date(text)
+    else:
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     return None if then is None else max(0.0, float((then - now) / np.timedelta64(1, "s")))
 
 
@@ -116,7 +119,8 @@ def http_date(text: str | None) -> np.datetime64 | None:
         return None
     try:
         when: datetime = parsedate_to_datetime(text)
-    except ValueError:
+        aware = when if when.tzinfo else when.replace(tzinfo=UTC)
+        plain = aware.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
         return None
-    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return np.datetime64(aware.astimezone(UTC).replace(tzinfo=None), "ns")
+    return np.datetime64(plain, "ns")
