@@ -1,4 +1,4 @@
-"""``python -m tests.bridge.exchange.driver CONFIG URL SECONDS STEPS``: freqtrade's bot, in the exchange's time.
+"""``python -m tests.bridge.exchange.driver CONFIG URL SECONDS STEPS``: the bot in the exchange's time.
 
 Moves the stepped clock of the exchange at URL, its own clock after it, and lets the bot process once a step.
 Prints the number of each finished step, so that a test can kill it anywhere.

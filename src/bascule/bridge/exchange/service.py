@@ -32,7 +32,7 @@ from bascule.bridge.exchange.orders import AccountSettings, Event
 from bascule.bridge.exchange.spotroutes import SPOT_PRIVATE
 from bascule.bridge.exchange.state import State
 from bascule.bridge.exchange.weights import Meter, weight
-from bascule.bridge.exchange.wire import Json, Refusal
+from bascule.bridge.exchange.wire import Json, Refusal, recognisable
 
 LISTEN_PATHS = ("/api/v3/userDataStream", "/fapi/v1/listenKey")
 _UNSIGNED = {
@@ -175,7 +175,9 @@ class Service:
                 body = self._carry_out(asked, query, verdict)
                 status = 200
             except Refusal as refusal:
-                body, status = refusal.to_json(), refusal.status
+                futures = self.market.kind == "futures"
+                body = recognisable(refusal) if futures else refusal.to_json()
+                status = refusal.status
             self._keep()
             if verdict.lost == "close":
                 return Answer(cut=True)
