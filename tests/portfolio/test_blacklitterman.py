@@ -129,6 +129,30 @@ def test_kolm_and_ritter_by_conditioning_the_joint_normal() -> None:
     assert assets.apply(dense) * 3.0 == pytest.approx(mean, rel=1e-6)
 
 
+def test_kolm_and_ritter_closed_form_by_hand() -> None:
+    """Views on every premium, q = θ + ε: the factor form, with numbers that can be followed on paper.
+
+    V = diag(4, 1)·1e-4 and Ω = diag(4, 3)·1e-4 make the posterior weigh prior and view 1 : 1 and 3 : 1:
+    θ* = (V⁻¹ + Ω⁻¹)⁻¹ (V⁻¹ξ + Ω⁻¹q), E[r] = Xθ*, Cov[r] = D + X (F + (V⁻¹ + Ω⁻¹)⁻¹) Xᵀ.
+    """
+    names = ("value", "momentum")
+    x = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, -2.0]])
+    f, d = np.array([[9.0, 2.0], [2.0, 4.0]]) * 1e-4, np.array([1.0, 4.0, 9.0]) * 1e-4
+    coins = ("AAA_USDT", "BBB_USDT", "CCC_USDT")
+    model = RiskModel(names, coins, x, f, d, 365.0, np.datetime64("2024-01-01", "ns"))
+    prior, q = np.array([0.02, 0.01]), np.array([0.04, -0.03])
+    views = Views(np.eye(2), q, np.diag([4e-4, 3e-4]), names)
+    found = posterior(names, f, prior, views, prior_covariance=np.diag([4e-4, 1e-4]))
+    # (0.02 + 0.04) / 2 and (3 · 0.01 − 0.03) / 4; variances 4·4 / (4 + 4) and 1·3 / (1 + 3)
+    assert found.mean == pytest.approx([0.03, 0.0], abs=1e-15)
+    assert found.uncertainty == pytest.approx(np.diag([2e-4, 0.75e-4]), abs=1e-18)
+    mean, assets = found.assets(model)
+    assert mean == pytest.approx([0.03, 0.03, 0.0], abs=1e-15)
+    # row by row: X (F + M) Xᵀ with F + M = [[11, 2], [2, 4.75]], and D on the diagonal
+    expected = np.array([[12.0, 13.0, -4.0], [13.0, 23.75, -13.5], [-4.0, -13.5, 28.0]]) * 1e-4
+    assert assets.covariance() == pytest.approx(expected, abs=1e-17)
+
+
 def test_limits_of_confidence() -> None:
     model = _model()
     s, prior = model.factor_covariance, np.full(4, 0.0002)
