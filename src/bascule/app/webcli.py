@@ -185,7 +185,12 @@ def _services(settings: WebSettings) -> Services:
         raise ConfigError(
             f"the package {error.name} is not installed", where="web", remedy="pip install 'bascule[web]'"
         ) from None
-    return Services(settings)
+    if settings.monitor is None:
+        return Services(settings)
+    from bascule.app.web.watch import Reader
+
+    place = settings.monitor
+    return Services(settings, watch=Reader(place if "://" in place else settings.within(Path(place))))
 
 
 def _password(from_input: bool) -> str:

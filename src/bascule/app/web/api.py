@@ -13,12 +13,12 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from bascule.app.web import replies
-from bascule.app.web.brake import ACTION, MODES
+from bascule.app.web.brake import ACTION
 from bascule.app.web.catalogue import Catalogue, Item, Listing
-from bascule.app.web.kept import Missing
+from bascule.app.web.kept import Missing, NotNow
 from bascule.app.web.runs import Run
 from bascule.app.web.services import address, services, session, summary, told
-from bascule.core import BasculeError, ConfigError
+from bascule.core import BasculeError
 from bascule.factors import LIBRARIES
 
 Name = Annotated[str, Path(max_length=200, description="as the listing gives it")]
@@ -30,7 +30,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         401: "not logged in",
         403: "the role does not allow it, or the CSRF token is missing",
         404: "there is nothing of that name",
-        409: "not now",
+        409: "as things stand, it cannot be done",
         502: "a bot did not answer",
     }.items()
 }
@@ -274,14 +274,10 @@ def emergency(request: Request) -> list[replies.BrakeRow]:
 def pull(request: Request, order: replies.Order) -> list[replies.BrakeAnswer]:
     """Halt, hedge, flatten or release all bots (operators); ``confirm`` repeats the mode."""
     found, who, where = services(request), session(request), address(request)
-    if order.mode not in MODES or order.confirm != order.mode:
-        raise ConfigError(
-            "the order is not confirmed",
-            where="emergency",
-            remedy=f"mode and confirm alike: {', '.join(MODES)}",
-        )
+    if order.confirm != order.mode:
+        raise NotNow("the order is not confirmed", where="emergency", remedy="give mode and confirm alike")
     if not found.settings.bots:
-        raise ConfigError("there are no bots", where="emergency", remedy="add bots to the settings")
+        raise NotNow("there are no bots", where="emergency", remedy="add bots to the settings")
     now, words = found.clock(), f"{order.mode}: {order.reason}"
     # written down before anything is done: an order may never be without a trace
     found.audit.note(now, who.user, where, f"{ACTION} order", "all bots", words, "given")
@@ -320,7 +316,7 @@ async def make_risk(request: Request, name: Name) -> replies.JobRow:
     """Make the risk report of a run's newest weights (operators)."""
     run = await asyncio.to_thread(services(request).runs.get, name)
     if "signals" not in run.facts:
-        raise ConfigError(f"{name} has no signals yet", where="risk", remedy="finish the run")
+        raise NotNow(f"{name} has no signals yet", where="risk", remedy="finish the run")
     return await _ask(request, "risk", name, ["web", "risk", str(run.folder.resolve())])
 
 

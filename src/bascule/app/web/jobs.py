@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from bascule.core import ConfigError
+from bascule.app.web.kept import NotNow
 
 JobState = Literal["waiting", "running", "done", "failed"]
 LONGEST = 1800.0  # seconds of one job
@@ -64,13 +64,13 @@ class Jobs:
         """Queue ``bascule <arguments>``; what is queued already is not queued twice.
 
         Raises:
-            ConfigError: too much is waiting.
+            NotNow: too much is waiting.
         """
         same = self.waiting_for(kind, target)
         if same is not None:
             return same
         if self._queue.qsize() >= MOST_WAITING:
-            raise ConfigError(f"{MOST_WAITING} jobs are waiting", where="jobs", remedy="wait for some")
+            raise NotNow(f"{MOST_WAITING} jobs are waiting", where="jobs", remedy="wait for some")
         job = Job(next(self._numbers), kind, target, who, "waiting", time.time())
         self._jobs[job.id] = job
         for old in sorted(self._jobs)[:-MOST_KEPT]:

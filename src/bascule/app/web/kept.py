@@ -17,6 +17,10 @@ class Missing(BasculeError):
     """Nothing of that name is there."""
 
 
+class NotNow(BasculeError):
+    """As things stand, this cannot be done."""
+
+
 class Kept(Generic[Value]):
     """What ``read`` made of a file, read again when its time, size or identity changes.
 

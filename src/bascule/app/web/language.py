@@ -1,4 +1,7 @@
-"""Chinese and English: one catalogue, English text → Chinese text; what it lacks stays English."""
+"""Chinese and English: one catalogue, English text → Chinese text; what it lacks stays English.
+
+A word that means different things in different places stands under a key with both its texts.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,14 @@ COOKIE = "bascule_language"
 
 
 @cache
-def catalogue() -> Mapping[str, str]:
-    """English → Chinese."""
+def catalogue(language: Language) -> Mapping[str, str]:
+    """What texts become in a language; the rest stays as it is."""
     import yaml
 
     text = resources("bascule.app.web").joinpath("strings.yaml").read_text("utf-8")
-    found: dict[str, str] = yaml.safe_load(text)
-    return found
+    found: dict[str, str | dict[Language, str]] = yaml.safe_load(text)
+    both = {key: value if isinstance(value, dict) else {"zh": value} for key, value in found.items()}
+    return {key: value[language] for key, value in both.items() if language in value}
 
 
 def choose(cookie: str | None, accepted: str) -> Language:
@@ -48,5 +52,5 @@ class Translator:
 
     def __call__(self, text: str, **values: Any) -> str:
         """The text in the language, with ``{name}`` filled in."""
-        found = catalogue().get(text, text) if self.language == "zh" else text
+        found = catalogue(self.language).get(text, text)
         return found.format(**values) if values else found

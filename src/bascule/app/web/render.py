@@ -66,7 +66,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         brake=brake,
         path=request.url.path,
         navigation=[one for one in NAVIGATION if not one[2] or (who and who.operator)],
-        words=language.catalogue() if chosen == "zh" else {},
+        words=language.catalogue(chosen),
         **values,
     )  # fmt: skip
     return HTMLResponse(text, status)

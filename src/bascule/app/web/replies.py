@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Mode = Literal["run", "halt", "hedge", "flatten"]
+
 
 class Reply(BaseModel):
     """Base of all answers."""
@@ -298,8 +300,8 @@ class Order(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    mode: Annotated[str, Field(max_length=20, description="run, halt, hedge or flatten")]
-    confirm: Annotated[str, Field(max_length=20, description="the mode again")]
+    mode: Mode
+    confirm: Mode = Field(description="the mode again")
     reason: Annotated[str, Field(min_length=3, max_length=200, pattern=r"\S.*\S.*\S")]
 
 

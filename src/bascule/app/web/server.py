@@ -15,7 +15,7 @@ from starlette.routing import Route
 from bascule import __version__
 from bascule.app.web import api, statics
 from bascule.app.web.guard import Guard
-from bascule.app.web.kept import Missing
+from bascule.app.web.kept import Missing, NotNow
 from bascule.app.web.pages import entry, operate, research
 from bascule.app.web.render import render
 from bascule.app.web.services import Services
@@ -67,7 +67,7 @@ def _mendable(request: Request, error: Exception) -> Response:
     """An error that says what to do about it."""
     assert isinstance(error, BasculeError)
     status = 500
-    for kind, code in ((Missing, 404), (ConfigError, 400), (BridgeError, 502)):
+    for kind, code in ((Missing, 404), (NotNow, 409), (ConfigError, 400), (BridgeError, 502)):
         if isinstance(error, kind):
             status = code
             break

@@ -1,54 +1,13 @@
-"""What the dashboard shows of the monitor: a narrow reading interface, and nothing behind it by default."""
+"""What the dashboard shows of the monitor: its reading interface, or nothing where no monitor is set up."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from bascule.monitor.read import Alert, Deed, Reader, Series
 
-@dataclass(frozen=True)
-class Alert:
-    """Something that a rule noticed.
-
-    Attributes:
-        id: rising number.
-        at: seconds since 1970, UTC.
-        level: ``info``, ``warning`` or ``critical``.
-        rule: its name.
-        text: what happened.
-        open: the condition still holds.
-    """
-
-    id: int
-    at: float
-    level: str
-    rule: str
-    text: str
-    open: bool = False
-
-
-@dataclass(frozen=True)
-class Deed:
-    """Something that the monitor did, with its reason; ``outcome`` is ``done`` or why not."""
-
-    id: int
-    at: float
-    action: str
-    target: str
-    reason: str
-    outcome: str
-
-
-@dataclass(frozen=True)
-class Series:
-    """A figure over time; ``times`` in seconds since 1970, gaps are None."""
-
-    name: str
-    times: tuple[float, ...]
-    values: tuple[float | None, ...]
-    low: float | None = None
-    high: float | None = None
+__all__ = ["Alert", "Deed", "Nothing", "Reader", "Series", "Watch"]
 
 
 class Watch(Protocol):

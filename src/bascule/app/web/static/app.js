@@ -159,7 +159,7 @@ function option(spec) {
     return {
       ...base, xAxis: x, yAxis: value(log), dataZoom: spec.zoom ? [{ type: "inside" }] : [],
       series: spec.series.map((one, k) => ({
-        name: names[k], type: "line", data: points(one.values), showSymbol: spec.x.length < 40, symbolSize: 5, connectNulls: true,
+        name: names[k], type: "line", data: points(one.values), showSymbol: spec.x.length < 16, symbolSize: 5, connectNulls: true,
         lineStyle: { width: 1.8 }, areaStyle: spec.area ? { opacity: 0.15 } : undefined,
       })),
     };
@@ -249,7 +249,7 @@ const live = {
       row.dataset.alert = one.id;
       const level = element("td");
       level.append(element("span", t(one.level), `tag ${one.level}`));
-      row.append(element("td", new Date(1000 * one.at).toISOString().slice(0, 16).replace("T", " ")), level, element("td", one.rule), element("td", one.text, "wrap"));
+      row.append(element("td", new Date(1000 * one.at).toISOString().slice(0, 16).replace("T", " ")), level, element("td", one.text, "wrap"), element("td", one.rule));
       body.prepend(row);
     }
   },

@@ -15,8 +15,13 @@
   };
   for (const row of found.items)
     row.everything = [row.name, row.library, row.family, row.text, row.note, row.source, ...row.tags].join(" ").toLowerCase();
-  const strongest = { sorter: (a, b) => Math.abs(a) - Math.abs(b), sorterParams: { alignEmptyValues: "bottom" } };
-  const bottom = { sorter: "number", sorterParams: { alignEmptyValues: "bottom" } };
+  // what was not measured comes last whichever way is up
+  const last = (size) => (a, b, _rows, _other, _column, dir) => {
+    if (a == null || b == null) return (a == null ? 1 : 0) - (b == null ? 1 : 0) ? ((a == null) === (dir === "asc") ? 1 : -1) : 0;
+    return size(a) - size(b);
+  };
+  const strongest = { sorter: last(Math.abs), headerSortStartingDir: "desc" };
+  const bottom = { sorter: last((v) => v) };
   const table = new Tabulator("#factors", {
     data: found.items,
     layout: "fitColumns",
