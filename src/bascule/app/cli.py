@@ -21,6 +21,7 @@ from bascule.app.datacli import data_app
 from bascule.app.emergencycli import emergency_app
 from bascule.app.exchangecli import exchange_app
 from bascule.app.factorcli import factor_app
+from bascule.app.freqaicli import freqai_app
 from bascule.app.hyperoptcli import hyperopt_app
 from bascule.app.minecli import mine_app
 from bascule.app.monitorcli import monitor_app
@@ -44,6 +45,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(emergency_app, name="emergency")
 app.add_typer(exchange_app, name="exchange")
 app.add_typer(factor_app, name="factor")
+app.add_typer(freqai_app, name="freqai")
 app.add_typer(hyperopt_app, name="hyperopt")
 app.add_typer(mine_app, name="mine")
 app.add_typer(model_app, name="model")
@@ -125,6 +127,40 @@ def bundle_show(path: Annotated[Path, typer.Argument(help="a bundle's folder")])
     from bascule.signals import Bundle
 
     console.print_json(json.dumps(Bundle.open(path).manifest.model_dump(mode="json")))
+
+
+@bundle_app.command("keygen")
+def bundle_keygen(folder: Annotated[Path, typer.Argument(help="where the pair of keys goes")]) -> None:
+    """Make a pair of keys for signing: the private one for research, the public one for bots."""
+    from bascule.signals import signing
+
+    private, public = signing.keygen(folder)
+    console.print(f"private key: {private} (keep it off the bot's machine)", soft_wrap=True, highlight=False)
+    console.print(f"public key: {public}", soft_wrap=True, highlight=False)
+
+
+@bundle_app.command("sign")
+def bundle_sign(
+    path: Annotated[Path, typer.Argument(help="a bundle's folder, or one with a current bundle")],
+    key: Annotated[Path, typer.Option(envvar="BASCULE_SIGNING_KEY", help="the private key")],
+) -> None:
+    """Vouch for a bundle, after looking at its report."""
+    from bascule.signals import signing
+
+    console.print(f"signed by key {signing.sign(path, key)}", highlight=False)
+
+
+@bundle_app.command("verify")
+def bundle_verify(
+    path: Annotated[Path, typer.Argument(help="a bundle's folder, or one with a current bundle")],
+    trusted: Annotated[list[Path] | None, typer.Option(help="public key (repeatable)")] = None,
+) -> None:
+    """Check a bundle's files and its signature."""
+    from bascule.signals import Bundle, signing
+
+    bundle = Bundle.open(path)
+    name = signing.require_signed(bundle.path, trusted or [])
+    console.print(f"{bundle.path.name}: whole, signed by key {name}", highlight=False)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A live bot predicts what a backtest does: history from disk, a window from the exchange, trained in time."""
+"""A live bot predicts what a backtest does: history from disk, a window from the exchange."""
 
 from __future__ import annotations
 

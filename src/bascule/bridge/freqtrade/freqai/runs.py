@@ -47,6 +47,17 @@ class Schedule(Settings):
     related: tuple[str, ...] = Field(default=(), description="include_corr_pairlist")
 
 
+class Order(Settings):
+    """A FreqAI run as one file says it (``bascule freqai``)."""
+
+    recipe: FreqaiRecipe = Field(description="what is learned and how it trades")
+    schedule: Schedule = Field(default=Schedule(), description="when, and outlier detection")
+    trade: TradeSettings = Field(default=TradeSettings(), description="wallet and costs")
+    exchange: dict[str, Any] = Field(
+        default_factory=lambda: {"name": "binance"}, description="freqtrade's exchange block, without secrets"
+    )
+
+
 def configure(
     recipe: FreqaiRecipe,
     schedule: Schedule,
@@ -190,6 +201,11 @@ def recursive(job: Job, *, startup: Iterable[int] = (199,)) -> bias.RecursiveRep
         counts = [str(count) for count in startup]
         finished = _run(job, space, "recursive-analysis", ["--startup-candle", *counts])
     return bias.read_recursive(finished.output)
+
+
+def prepare(folder: Path, values: dict[str, Any]) -> run.Workspace:
+    """A user_data folder with configuration and strategy; what else an existing one holds is kept."""
+    return run.workspace(folder, values, strategy=STRATEGY, source=_SHIM("utf-8"))
 
 
 @contextmanager
