@@ -5,6 +5,7 @@
     bundles/
       20240701T000000Z-1f0c9a2b/      named by time of writing and content
         manifest.json                 what it is, and the SHA-256 of every other file
+        manifest.sig                  optional: who vouches for it (``signing.py``)
         signals.parquet               out-of-sample signals, one row an instrument and candle
         factors.yaml                  names and texts of the factors
         models/<id>/                  fitted models as text
@@ -41,6 +42,7 @@ from bascule.signals.frame import SignalFrame
 from bascule.signals.manifest import (
     MANIFEST,
     MODELS,
+    SIGNATURE,
     Manifest,
     unstamp,
 )
@@ -252,7 +254,7 @@ def files_of(folder: Path) -> list[str]:
 
 
 def _verify(folder: Path, manifest: Manifest) -> None:
-    present = set(files_of(folder)) - {MANIFEST}
+    present = set(files_of(folder)) - {MANIFEST, SIGNATURE}
     expected = set(manifest.files) | {SIGNALS, FACTORS}
     damage = [f"{name} is missing" for name in sorted(expected - present)]
     damage += [f"{name} does not belong to it" for name in sorted(present - set(manifest.files))]

@@ -15,6 +15,7 @@ from bascule.signals.spec import SignalSpec
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.sig"
 MODELS = "models"
 
 
