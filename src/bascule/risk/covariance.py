@@ -132,7 +132,7 @@ def last_covariance(
     )
     known = np.isfinite(returns)
     filled, seen = np.where(known, returns, 0.0), known.astype(np.float64)
-    weights = slow ** np.arange(len(returns) - 1, -1, -1)[:, None]
+    weights: Float64Array = slow ** np.arange(len(returns) - 1.0, -1.0, -1.0)[:, None]
     plain = _last_moment(filled, seen, weights, 0)
     matrix = plain.copy()
     for lag in range(1, settings.lags + 1):
