@@ -107,7 +107,9 @@ class Bot:
 
     def start(self, until: np.datetime64) -> subprocess.Popen[bytes]:
         environment = {**os.environ, **SECRETS}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        # freqtrade leaves its logging alone where pytest runs
+        for name in ("PYTHONDONTWRITEBYTECODE", "PYTEST_VERSION", "PYTEST_CURRENT_TEST"):
+            environment.pop(name, None)
         line = [sys.executable, "-m", "bascule.bridge.freqtrade.stepped", self.exchange.url]
         line += ["--until", str(until), "trade", "--config", str(self.folder / "config.json")]
         line += ["--userdir", str(self.folder), "--strategy", "BasculeStrategy"]

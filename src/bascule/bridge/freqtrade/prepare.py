@@ -89,6 +89,9 @@ class PrepareSettings(Settings):
         default="alone",
         description="producer: sends its signals to others; consumer: takes signals from producers",
     )
+    consumer: dict[str, Any] = Field(
+        default={}, description="of a consumer: what it does without producers (`ConsumerSettings`)"
+    )
     websockets: bool = Field(default=False, description="candles over the exchange's websockets")
     guard: dict[str, Any] = Field(
         default={}, description="settings of safe mode and data failover (`GuardSettings`)"
@@ -163,6 +166,7 @@ def build(
             "remove_entry_exit_signals": True,
             "initial_candle_limit": 100,
         }
+        values["bascule"]["consumer"] = dict(settings.consumer)
     values["bascule"] |= {"bundle": str(link or home / LINK), "guard": guard.model_dump(mode="json")}
     return values
 

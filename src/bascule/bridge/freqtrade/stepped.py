@@ -65,7 +65,7 @@ def install(clock: ExchangeTime) -> None:
     """Let the main thread and its coroutines sleep in exchange time."""
     really, really_async = time.sleep, asyncio.sleep
 
-    def sleep(seconds: float) -> None:
+    def sleep(seconds: Any) -> None:
         (clock.sleep if threading.current_thread() is threading.main_thread() else really)(seconds)
 
     async def sleep_async(delay: float, result: Any = None) -> Any:
@@ -75,7 +75,7 @@ def install(clock: ExchangeTime) -> None:
         return await really_async(0 if here else delay, result)
 
     time.sleep = sleep
-    asyncio.sleep = sleep_async  # type: ignore[assignment]
+    asyncio.sleep = sleep_async
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
