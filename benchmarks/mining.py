@@ -83,7 +83,7 @@ def evaluations(path: Path, alphagen: Path | None, repeats: int) -> None:
     )
 
 
-def oracle(held: Candles, problem: Problem, part: Part) -> float:
+def oracle(problem: Problem, part: Part) -> float:
     """What the planted formulae reach on a part, fitted on the train part."""
     from bascule.data.planted import PLANTED
 
@@ -100,7 +100,7 @@ def searchers(held: Candles, arguments: argparse.Namespace) -> None:
     problem = Problem.of(held.panel, split)
     fields = tuple(name for name in GrammarSettings().fields if name in held.panel.fields)
     grammar = Grammar(GrammarSettings(fields=fields))
-    best = oracle(held, problem, problem.test()) if held.synthetic is not None else None
+    best = oracle(problem, problem.test()) if held.synthetic is not None else None
     rows, width = held.panel.shape
     print(
         f"\n{held.source}, {width} x {rows}, label {split.horizon}, {arguments.proposals} proposals, {arguments.seeds} seeds"

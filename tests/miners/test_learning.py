@@ -23,12 +23,14 @@ from bascule.miners import (
     Outcome,
     Pool,
     PoolSettings,
+    Problem,
     Score,
     Searcher,
     SearchSettings,
+    SplitSettings,
 )
 from bascule.miners.searchers.uniform import RandomSearch
-from tests.miners.markets import problem
+from tests.miners.markets import panel, problem
 
 torch = pytest.importorskip("torch")
 
@@ -162,6 +164,21 @@ def test_a_search_in_pieces_ends_like_one_in_one_go(make: Made, tmp_path: Path) 
     assert ours[1].keys() == theirs[1].keys()
     for key, array in ours[1].items():
         np.testing.assert_array_equal(array, theirs[1][key], err_msg=key)
+
+
+@ALL
+def test_learners_reach_nothing_after_the_train_part(make: Made) -> None:
+    """Other prices after the train part: the same proposals and scores, to the bit."""
+    market = panel(planted=0.3)
+    later = np.arange(900)[:, None] >= 450
+    noise = np.random.default_rng(5).uniform(0.5, 2.0, (900, 16)).astype(np.float32)
+    changed = {name: np.where(later, values * noise, values) for name, values in market.fields.items()}
+    runs = []
+    for one in (market, market.with_fields(**changed)):
+        miner = Miner(Problem.of(one, SplitSettings(horizon=4)), make(1), GRAMMAR, settings(128))
+        miner.run()
+        runs.append((list(map(repr, miner.evaluator.scores())), miner.pool.texts))
+    assert runs[0] == runs[1]
 
 
 def test_parameters_of_another_size_are_refused() -> None:

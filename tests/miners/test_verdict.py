@@ -15,6 +15,7 @@ from bascule.miners import (
     PoolSettings,
     Problem,
     SearchSettings,
+    SelectionSettings,
     SplitSettings,
     open_test,
 )
@@ -23,7 +24,10 @@ from tests.miners.markets import panel, problem
 
 GRAMMAR = Grammar(GrammarSettings(windows=(5, 10, 24), lags=(1, 5), length=8))
 # let everything in, so that pools of noise come about
-EAGER = SearchSettings(proposals=96, batch=32, look_every=1, pool=PoolSettings(least_t=0.5))
+EAGER = SearchSettings(
+    proposals=96, batch=32, look_every=1, pool=PoolSettings(least_t=0.5),
+    selection=SelectionSettings(least_t=0.5, apart=0.95),
+)  # fmt: skip
 
 
 def test_a_planted_reversal_stands() -> None:

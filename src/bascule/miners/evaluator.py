@@ -28,10 +28,19 @@ Float64Array = NDArray[np.float64]
 FloatArray = NDArray[np.float32]
 
 
+_SCREENED = 4_000_000
+
+
 class EvaluationSettings(Settings):
     """How candidates are scored."""
 
-    screen: float = Field(default=0.25, gt=0, le=1, description="share of the part's rows for the first look")
+    screen: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="share of the part's rows for the first look; null: all of a part of at most "
+        f"{_SCREENED:,} cells, where planning costs more than computing, else a quarter",
+    )
     keep: float = Field(default=0.5, gt=0, le=1, description="share of a batch that is looked at in full")
     threads: int | None = Field(
         default=None, ge=1, description="of the engine; null: as many as there are cores"
@@ -105,7 +114,10 @@ class Evaluator:
     def __init__(self, part: Part, settings: EvaluationSettings | None = None) -> None:
         self.part = part
         self.settings = settings or EvaluationSettings()
-        self._screen = part if self.settings.screen == 1 else part.recent(self.settings.screen)
+        share = self.settings.screen
+        if share is None:
+            share = 1.0 if part.label[part.first :].size <= _SCREENED else 0.25
+        self._screen = part if share == 1 else part.recent(share)
         self._scores: dict[str, Score] = {}
         self._fingerprint = Fingerprint()
 
@@ -145,9 +157,10 @@ class Evaluator:
 
     def _computed(self, fresh: dict[str, Node]) -> list[Score]:
         texts = list(fresh)
-        first = [self._score(text, row, full=False) for text, row in self._series(self._screen, fresh)]
+        screened = self._series(self._screen, fresh)
+        first = [self._score(text, row, full=False) for text, row in screened]
         if self._screen is self.part:
-            whole = dict(self._series(self.part, fresh))
+            whole = dict(screened)
         else:
             best = sorted(range(len(texts)), key=lambda i: -_strength(first[i]))
             chosen = sorted(best[: math.ceil(len(texts) * self.settings.keep)])
@@ -179,7 +192,7 @@ class Evaluator:
         known = np.isfinite(series)
         part = self.part if full else self._screen
         # silence counts as no IC, else pools of factors that seldom speak promise what they cannot hold
-        there = np.where(known, series, 0.0)[known | _labelled(part)[part.first :]]
+        there = np.where(known, series, 0.0)[known | part.labelled[part.first :]]
         if known.sum() < 20 or not there.std() > 0:
             return Score(text, math.nan, math.nan, math.nan, full)
         t = newey_west_t(there, newey_west_lags(len(there), self.part.horizon)) if full else math.nan
@@ -208,15 +221,9 @@ class Evaluator:
             threads=self.settings.threads,
         ).plain  # fmt: skip
         assert found is not None
-        rows = max(1, int(_labelled(self.part).sum()))
+        rows = max(1, int(self.part.labelled.sum()))
         total: Float64Array = np.where(np.isfinite(found), found, 0.0).sum(axis=2) / rows
         return total
-
-
-def _labelled(part: Part) -> NDArray[np.bool_]:
-    """Rows with labels enough for an IC."""
-    found: NDArray[np.bool_] = np.isfinite(part.label).sum(axis=1) >= part.min_breadth
-    return found
 
 
 def _strength(score: Score) -> float:

@@ -10,10 +10,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from bascule.core import ConfigError, Panel, Settings
@@ -48,6 +50,7 @@ class Part:
         first: the part's first row.
         horizon: bars of the label.
         min_breadth: fewest coins of a row that counts.
+        notes: what is worth keeping of signals on these rows (`sketches`); no label goes in.
     """
 
     name: str
@@ -56,6 +59,13 @@ class Part:
     first: int
     horizon: int
     min_breadth: int
+    notes: dict[str, object] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Rows of the panel with labels enough for an IC ``[T]``."""
+        found: NDArray[np.bool_] = np.isfinite(self.label).sum(axis=1) >= self.min_breadth
+        return found
 
     @classmethod
     def of(cls, name: str, panel: Panel, first: int, stop: int, settings: SplitSettings) -> Part:

@@ -1,11 +1,12 @@
 """The loop that every searcher runs in: propose, score, reward, remember.
 
 1. A `Searcher` proposes texts. Those that are not of the grammar are refused and counted.
-2. The evaluator scores them on the train part; the pool says what each would add (`Outcome.gain`) and lets in
-   who adds enough.
+2. The evaluator scores them on the train part; the pool says what each would add (`Outcome.gain`), going by
+   sketches of signals, and lets in who adds enough by correlations over all rows.
 3. The searcher sees the outcomes: train figures only.
-4. Now and then the pool's IC on the valid part is taken for the learning curve; the pool of the best one is
-   the search's result. A searcher that does not get better there for long is stopped (`patience`).
+4. Now and then the result is chosen anew from all that was scored, with the help of the valid part
+   (`selection`): the search's own pool only says what pays. A searcher whose result does not get better
+   there for long is stopped (`patience`).
 5. After every few batches the whole state is written to one file at once. A killed search goes on from there
    and ends as an unbroken one would: all randomness is the searcher's own generator, part of its state.
 
@@ -31,10 +32,12 @@ from bascule.core import Moment, Progress, Settings, StoreError, files, silent
 from bascule.evaluate import Ledger, Trial
 from bascule.expr import Node
 from bascule.miners.combination import pool_ic
-from bascule.miners.evaluator import EvaluationSettings, Evaluator, FloatArray, Score
+from bascule.miners.evaluator import EvaluationSettings, Evaluator, Score
 from bascule.miners.grammar import Grammar
 from bascule.miners.pool import Pool, PoolSettings
 from bascule.miners.problem import Problem
+from bascule.miners.selection import SelectionSettings, Selector
+from bascule.miners.sketches import Sketches
 
 State = dict[str, Any]
 Arrays = dict[str, NDArray[Any]]
@@ -52,6 +55,7 @@ class SearchSettings(Settings):
     )
     evaluation: EvaluationSettings = Field(default=EvaluationSettings())
     pool: PoolSettings = Field(default=PoolSettings())
+    selection: SelectionSettings = Field(default=SelectionSettings())
 
 
 @dataclass(frozen=True)
@@ -106,9 +110,9 @@ class Look:
         proposals: texts so far.
         trials: different ones that were computed.
         cpu_seconds: spent so far, learning included.
-        members: of the pool.
-        train: IC of the pool as fitted.
-        valid: mean IC of the pool on the valid part.
+        members: of the pool that is chosen by now.
+        train: IC that the search's own pool promises.
+        valid: mean IC of the chosen pool on the valid part, which it was chosen with.
     """
 
     proposals: int
@@ -125,7 +129,7 @@ class Search:
 
     Attributes:
         name: of the searcher.
-        texts: members of the best pool by the valid part.
+        texts: members of the pool that was chosen last.
         weights: of these.
         looks: the learning curve.
         proposals: texts so far.
@@ -179,6 +183,11 @@ class Miner:
         self.problem, self.searcher, self.grammar = problem, searcher, grammar
         self.settings = settings or SearchSettings()
         self.evaluator = Evaluator(problem.train, self.settings.evaluation)
+        self.sketches = Sketches.of_part(problem.train)
+        self.sketches.threads = self.settings.evaluation.threads
+        self._selector = Selector(
+            problem, self.settings.selection, self.settings.pool.size, self.settings.evaluation
+        )
         self.pool = Pool(self.settings.pool)
         self.search = Search(searcher.name)
         self._folder, self._ledger, self._data = folder, ledger, data
@@ -245,17 +254,15 @@ class Miner:
             if s.text not in self.pool.texts
         }
         first = {s.text: node for node, s in reversed(pairs) if s is not None}
-        near = self._mutual(list(usable), self.pool.texts, self.pool.values)
+        near = self._likeness(list(usable), self.pool.texts)
         told: dict[str, Outcome] = {}
         for text in sorted(usable, key=lambda one: (-abs(usable[one].ic), one)):
             score, row = usable[text], np.array([near[text, member] for member in self.pool.texts])
             gain = self.pool.reward(score, row)
-            admitted = self.pool.admits(score, row)
+            admitted = self.pool.admits(score, row) and self._admit(score)
             if admitted:
-                values = self.evaluator.values(text)
-                admitted = self.pool.add(score, row, values)
                 rest = [one for one in usable if one not in told and one != text]
-                near.update(self._mutual(rest, [text], [values]))
+                near.update(self._likeness(rest, [text]))
             alike = float(np.abs(row).max()) if len(row) else 0.0
             told[text] = Outcome(score=score, node=first[text], gain=gain, alike=alike, admitted=admitted)
         found, seen = [], set(before)
@@ -268,11 +275,16 @@ class Miner:
             seen.add(its.text)
         return found
 
-    def _mutual(
-        self, texts: Sequence[str], members: Sequence[str], values: Sequence[FloatArray]
-    ) -> dict[tuple[str, str], float]:
-        """Mean correlation of each text with each member."""
-        rows = self.evaluator.mutual(texts, values)
+    def _admit(self, score: Score) -> bool:
+        """Let a candidate in if it still adds enough by its correlations over all rows."""
+        row = self.evaluator.mutual([score.text], self.pool.values)[0]
+        if not self.pool.admits(score, row):
+            return False
+        return self.pool.add(score, row, self.evaluator.values(score.text))
+
+    def _likeness(self, texts: Sequence[str], members: Sequence[str]) -> dict[tuple[str, str], float]:
+        """Estimated mean correlation of each text with each member."""
+        rows = self.sketches.correlations(texts, members)
         return {
             (one, other): float(rows[i, j]) for i, one in enumerate(texts) for j, other in enumerate(members)
         }
@@ -291,21 +303,20 @@ class Miner:
         self._ledger.record(trials, time_[-1] if now is None else now)
 
     def _look(self) -> None:
-        series = pool_ic(self.pool.texts, self.pool.weights, self.problem.valid)
+        """Choose the result anew from all that is known."""
+        chosen = self._selector.select(self.evaluator.scores())
+        series = pool_ic(chosen.texts, np.array(chosen.weights), self.problem.valid)
         seen = np.isfinite(series)
         valid = float(series[seen].mean()) if seen.any() else math.nan
-        better = math.isfinite(valid) and valid > self.search.best
+        self._stale = 0 if math.isfinite(valid) and valid > self.search.best else self._stale + 1
         self.search.looks.append(
             Look(
                 self.search.proposals, self.search.trials, round(self.search.cpu_seconds, 3),
-                len(self.pool.scores), self.pool.ic, valid,
+                len(chosen.scores), self.pool.ic, valid,
             )
         )  # fmt: skip
-        if better:
-            self.search.texts = self.pool.texts
-            self.search.weights = [float(w) for w in self.pool.weights]
-            self.search.scores = list(self.pool.scores)
-        self._stale = 0 if better else self._stale + 1
+        self.search.texts, self.search.weights = chosen.texts, list(chosen.weights)
+        self.search.scores = list(chosen.scores)
 
     # -- keeping -----------------------------------------------------------------------------------
 

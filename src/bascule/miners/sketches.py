@@ -1,9 +1,12 @@
-"""Sketches of signals: what texts that were seen earlier would add to the pool as it stands now.
+"""Sketches of signals: how much texts resemble each other, and what they would add to the pool as it is now.
 
-A gain is told once, against the pool of that moment; a population would go on breeding from gains that are
-gone. So a searcher may keep a sketch of each text: its values in a few of the last rows of the *train* part,
-standardised across coins. The product of two sketches estimates the mean correlation of two signals, from
-which `Pool.gain` follows again. Labels are not read; correlations of sketches serve for diversity too.
+1. A sketch is a text's values in rows spread evenly over the *train* part, about `_CELLS` values in all,
+   standardised across coins, scaled so that the product of two sketches is their mean correlation over these
+   rows. A row in which one of the two says nothing counts as 0, as in `Evaluator.mutual`, of which the
+   product is an estimate: its error is about 1/√_CELLS for signals that are fresh in each of the rows.
+2. From it follows what the pool would gain (`Pool.gain`). A gain is told once, against the pool of that
+   moment; a population would go on breeding from gains that are gone, so searchers ask again.
+3. Labels are not read. A sketch is a pure function of text and part; the part keeps the latest `_HELD`.
 """
 
 from __future__ import annotations
@@ -20,13 +23,19 @@ from bascule.miners.evaluator import Float64Array, Score
 from bascule.miners.pool import Pool
 from bascule.miners.problem import Part
 
+_CELLS = 16_384
+_LEAST_ROWS = 128
+_HELD = 512
+_LAGGED = 4  # every which of the rows is compared with a later one
+_ROOM = 4_000_000  # values that are computed at once
+
 
 @dataclass(frozen=True)
 class Sketch:
     """One signal.
 
     Attributes:
-        vector: of length 1 (all 0 where the signal has no value).
+        vector: see the module; all 0 where the signal has no value.
         persistence: mean correlation of a row with the row one label later; low = high turnover.
     """
 
@@ -35,46 +44,65 @@ class Sketch:
 
 
 class Sketches:
-    """Sketches of canonical texts, made when asked for; they are a pure function of text and part.
+    """Sketches of canonical texts, made when asked for.
 
     Args:
         part: the train part.
-        rows: rows at its end that are looked at.
-        step: every which of them.
-        threads: of the engine.
+
+    Attributes:
+        threads: of the engine; None = as many as there are cores.
     """
 
-    def __init__(self, part: Part, *, rows: int = 1024, step: int = 8, threads: int | None = None) -> None:
-        self._part, self._step, self._threads = part, step, threads
-        self._rows = min(rows, part.panel.shape[0])
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self.threads: int | None = None
+        first, (stop, width) = part.first, part.panel.shape
+        wanted = min(max(_CELLS // max(width, 1), _LEAST_ROWS), stop - first)
+        self._rows = first + np.arange(wanted) * (stop - first) // wanted
+        early = self._rows[self._rows + part.horizon < stop][::_LAGGED]
+        self._pairs = early, early + part.horizon
         self._known: dict[str, Sketch] = {}
+        self._held = _HELD
+
+    @classmethod
+    def of_part(cls, part: Part) -> Sketches:
+        """Those of a part, shared by all who look at it."""
+        found = part.notes.get("sketches")
+        if not isinstance(found, Sketches):
+            found = part.notes["sketches"] = cls(part)
+        return found
+
+    def hold(self, count: int) -> None:
+        """Keep at least so many."""
+        self._held = max(self._held, count)
 
     def learn(self, texts: Iterable[str]) -> None:
-        """Make those that are missing, together."""
-        missing = [text for text in dict.fromkeys(texts) if text not in self._known]
-        if not missing:
-            return
+        """Make those that are missing, together; those asked for are the latest now."""
+        wanted = list(dict.fromkeys(texts))
+        missing = [text for text in wanted if text not in self._known]
         panel = self._part.panel
-        plan = engine.compile(missing)
-        back = panel.shape[0] if plan.lookback is None else plan.lookback
-        window = panel.rows(max(0, panel.shape[0] - self._rows - back), None)
-        values = engine.evaluate(plan, window, rows=self._rows, threads=self._threads)
-        members = panel.members[-self._rows :]
-        for text, one in zip(missing, values, strict=True):
-            self._known[text] = self._sketch(standardised(one, members))
+        at_once = max(1, _ROOM // max(panel.shape[0] * panel.shape[1], 1))
+        for start in range(0, len(missing), at_once):
+            some = missing[start : start + at_once]
+            values = engine.evaluate(some, panel, threads=self.threads)
+            self._known.update((text, self._sketch(one)) for text, one in zip(some, values, strict=True))
+        for text in wanted:
+            self._known[text] = self._known.pop(text)
+        for text in list(self._known)[: max(0, len(self._known) - max(self._held, len(wanted)))]:
+            del self._known[text]
 
-    def _sketch(self, rows: FloatArray) -> Sketch:
-        count = np.maximum((rows != 0).sum(axis=1), 1)
-        lag = min(self._part.horizon, len(rows) - 1)
-        later = (rows[lag:] * rows[: len(rows) - lag]).sum(axis=1) / count[lag:]
-        vector = rows[:: self._step].ravel()
-        length = float(np.sqrt(vector @ vector))
-        return Sketch(vector / length if length > 0 else vector, float(later.mean()))
+    def _sketch(self, values: FloatArray) -> Sketch:
+        vector = self._scaled(values, self._rows).ravel() / np.float32(np.sqrt(len(self._rows)))
+        early, late = (self._scaled(values, rows) for rows in self._pairs)
+        return Sketch(vector, float((early * late).sum() / max(len(early), 1)))
 
-    def forget(self, keep: Iterable[str]) -> None:
-        """Drop all but some."""
-        kept = set(keep)
-        self._known = {text: sketch for text, sketch in self._known.items() if text in kept}
+    def _scaled(self, values: FloatArray, rows: np.ndarray) -> FloatArray:
+        """Some rows, each of mean 0 and length 1, or all 0 where fewer coins speak than make a row count."""
+        some = values[rows]
+        members = self._part.panel.members[rows]
+        count = (members & np.isfinite(some)).sum(axis=1, keepdims=True)
+        scale = np.where(count >= self._part.min_breadth, 1 / np.sqrt(np.maximum(count, 1)), 0.0)
+        return standardised(some, members) * scale.astype(np.float32)
 
     def of(self, text: str) -> Sketch:
         """The sketch of a canonical text."""

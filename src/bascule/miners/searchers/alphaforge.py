@@ -37,7 +37,15 @@ from bascule.miners.grammar import Grammar
 from bascule.miners.pool import Pool
 from bascule.miners.search import Arrays, Outcome, State
 from bascule.miners.searchers.policy import IntArray, Texts, Writer
-from bascule.miners.searchers.torched import functional, nn, packed, seeded, torch, unpack
+from bascule.miners.searchers.torched import (
+    functional,
+    nn,
+    one_thread,
+    packed,
+    seeded,
+    torch,
+    unpack,
+)
 
 _SCALE = 10.0  # the best score so far is 10 for the predictor
 
@@ -140,6 +148,7 @@ class AlphaForge:
 
     # -- proposing ---------------------------------------------------------------------------------
 
+    @one_thread()
     def propose(self, count: int) -> Sequence[Node]:
         """Random draws at first, then mostly the generator's, fresh ones as far as they can be had."""
         free = count if not self._fits else int(self._rng.binomial(count, self.settings.explore))
@@ -184,6 +193,7 @@ class AlphaForge:
 
     # -- learning ----------------------------------------------------------------------------------
 
+    @one_thread()
     def observe(self, outcomes: Sequence[Outcome], pool: Pool) -> None:
         """Remember scores, fill the zoo; fit both networks when it is time."""
         assert self._texts is not None, "observe comes after propose"

@@ -109,8 +109,9 @@ class Evolution:
         self._grammar = grammar
         self._settings = settings or EvolutionSettings()
         self._rng = np.random.default_rng(seed)
-        self._sketches = Sketches(part)
-        self._trees = self._stage_trees(0)
+        self._sketches = Sketches.of_part(part)
+        self._sketches.hold(self._settings.population + 128)
+        self._stage, self._trees = 0, self._stage_trees(0)
         self._people: list[Individual] = []
         self._fitness: Float64Array = np.zeros(0)
         self._first = [node for node in first if grammar.accepts(node)]
@@ -122,7 +123,9 @@ class Evolution:
 
     def propose(self, count: int) -> Sequence[Node]:
         """Draws first, then children."""
-        self._trees = self._stage_trees(self._proposed // self._settings.stage)
+        stage = self._proposed // self._settings.stage
+        if stage != self._stage:  # a grammar learns what is legal as it goes: no new one without need
+            self._stage, self._trees = stage, self._stage_trees(stage)
         found = []
         for _ in range(count):
             node = self._new()
@@ -187,9 +190,9 @@ class Evolution:
                 fresh.append(Individual(outcome.node, score))
         self._judge(pool)
         worths = self._worths(fresh, pool)
+        near = self._near(fresh)
         for one, worth in sorted(zip(fresh, worths, strict=True), key=lambda p: (-p[1], p[0].score.text)):
-            self._enter(one, float(worth))
-        self._sketches.forget([one.score.text for one in self._people])
+            self._enter(one, float(worth), near)
 
     def _judge(self, pool: Pool) -> None:
         self._fitness = self._worths(self._people, pool)
@@ -203,8 +206,18 @@ class Evolution:
         fitness = (1 - own) * math.sqrt(max(gain, 0.0)) + own * one.score.cautious
         return fitness - self._settings.parsimony * size(one.node)
 
-    def _enter(self, one: Individual, worth: float) -> None:
-        rival = self._rival(one)
+    def _near(self, fresh: Sequence[Individual]) -> dict[tuple[str, str], float]:
+        """|Correlation| of newcomers with everybody; empty where diversity is not asked for."""
+        if self._settings.diversity is None:
+            return {}
+        texts = [one.score.text for one in fresh]
+        others = [*(one.score.text for one in self._people), *texts]
+        found = np.abs(self._sketches.correlations(texts, others)).tolist()
+        return {(text, other): value for text, row in zip(texts, found, strict=True)
+                for other, value in zip(others, row, strict=True)}  # fmt: skip
+
+    def _enter(self, one: Individual, worth: float, near: Mapping[tuple[str, str], float]) -> None:
+        rival = self._rival(one, near)
         if rival is None:
             if len(self._people) < self._settings.population:
                 self._people.append(one)
@@ -215,12 +228,11 @@ class Evolution:
             self._people[rival] = one
             self._fitness[rival] = worth
 
-    def _rival(self, one: Individual) -> int | None:
+    def _rival(self, one: Individual, near: Mapping[tuple[str, str], float]) -> int | None:
         """Whom the newcomer resembles most, if that is much."""
         if self._settings.diversity is None or not self._people:
             return None
-        others = [other.score.text for other in self._people]
-        alike = np.abs(self._sketches.correlations([one.score.text], others)[0])
+        alike = [near[one.score.text, other.score.text] for other in self._people]
         closest = int(np.argmax(alike))
         return closest if alike[closest] >= self._settings.diversity else None
 

@@ -106,7 +106,7 @@ class TreeSearch:
         self._grammar = grammar
         self._settings = settings or TreeSettings()
         self._rng = np.random.default_rng(seed)
-        self._sketches = Sketches(part)
+        self._sketches = Sketches.of_part(part)
         self._proposer: Proposer = proposer or GrammarProposer(grammar)
         self._formulae = [Formula("", -1, 0, best=0.5, value=0.5)]
         self._archive: list[list[float]] = []
@@ -196,7 +196,6 @@ class TreeSearch:
         order = np.argsort(-np.abs(pool.weights), kind="stable")
         self._examples = tuple(pool.texts[i] for i in order[: self._settings.examples])
         self._avoid = frequent_subtrees((parse(text) for text in pool.texts), self._settings.avoid)
-        self._sketches.forget(())
 
     def _measures(self, outcome: Outcome) -> list[float]:
         """One figure an aspect, more is better."""

@@ -30,7 +30,16 @@ from bascule.expr import Node
 from bascule.miners.grammar import Derivation, Grammar
 from bascule.miners.pool import Pool
 from bascule.miners.search import Arrays, Outcome, State
-from bascule.miners.searchers.torched import nn, packed, packed_adam, seeded, torch, unpack, unpack_adam
+from bascule.miners.searchers.torched import (
+    nn,
+    one_thread,
+    packed,
+    packed_adam,
+    seeded,
+    torch,
+    unpack,
+    unpack_adam,
+)
 
 Float64Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -282,11 +291,13 @@ class PolicySearcher:
         self._texts: Texts | None = None
         self._shown: dict[str, float] = {}
 
+    @one_thread()
     def propose(self, count: int) -> Sequence[Node]:
         """Texts of the policy as it stands."""
         self._texts = self._sampled(count)
         return self._texts.nodes
 
+    @one_thread()
     def observe(self, outcomes: Sequence[Outcome], pool: Pool) -> None:
         """Learn from what was proposed last."""
         assert self._texts is not None, "observe comes after propose"

@@ -402,7 +402,8 @@ class ProgramSearch:
         self._settings = settings or ProgramSettings()
         self._machine = Machine(grammar, self._settings)
         self._rng = np.random.default_rng(seed)
-        self._sketches = Sketches(part)
+        self._sketches = Sketches.of_part(part)
+        self._sketches.hold(self._settings.population + 128)
         self._people: list[Living] = []  # oldest first
         self._fitness: Float64Array = np.zeros(0)
         self._pending: list[Program] = []
@@ -472,7 +473,6 @@ class ProgramSearch:
                 for s, gain in zip(scores, gains, strict=True)
             ]
         )
-        self._sketches.forget(score.text for score in scores)
 
     # -- keeping -----------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ taken out of torch's objects by name and put back; nothing is pickled.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,32 @@ except ModuleNotFoundError:
         remedy="pip install 'bascule[mining]'",
     ) from None
 
-__all__ = ["functional", "nn", "packed", "packed_adam", "seeded", "torch", "unpack", "unpack_adam"]
+__all__ = [
+    "functional",
+    "nn",
+    "one_thread",
+    "packed",
+    "packed_adam",
+    "seeded",
+    "torch",
+    "unpack",
+    "unpack_adam",
+]
+
+
+class one_thread(contextlib.ContextDecorator):
+    """Within it torch computes on one thread, as many as before afterwards.
+
+    Networks here are small: threads do not help them, and on a busy machine they spin while they wait for
+    each other. Two threads on two busy cores took five times the CPU seconds of one.
+    """
+
+    def __enter__(self) -> None:
+        self._threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+
+    def __exit__(self, *problem: Any) -> None:
+        torch.set_num_threads(self._threads)
 
 
 def packed(name: str, module: nn.Module) -> Arrays:
