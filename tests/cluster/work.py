@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Mapping
@@ -76,3 +77,30 @@ def count_calls(task: tuple[int, str], shared: Mapping[str, Any]) -> int:
     if (Path(folder) / "stop").exists() and number == 3:
         raise ConfigError("stopped", where="task", remedy="go on")
     return number * 10
+
+
+def note_slowly(task: tuple[int, str], shared: Mapping[str, Any]) -> int:
+    """Takes a moment, and writes down that it ran."""
+    time.sleep(0.15)
+    return count_calls(task, shared)
+
+
+def starve(task: int, shared: Mapping[str, Any]) -> int:
+    """Task 1 asks for more memory than it may have, and dies as the kernel would have it."""
+    if task == 1:
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))
+        try:
+            np.ones(1 << 30)
+        except MemoryError:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return task
+
+
+def starve_once(task: tuple[int, str], shared: Mapping[str, Any]) -> int:
+    """As `starve`, the first time only."""
+    number, folder = task
+    mark = Path(folder) / "starved"
+    if number == 1 and not mark.exists():
+        mark.touch()
+        starve(1, shared)
+    return number

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait as wait_for
 from typing import Any, TypeVar
 
 from bascule.cluster.executor import ClusterSettings, Executor, Work, noted
@@ -92,7 +94,8 @@ class Processes(Executor):
     def _ready(self) -> ProcessPoolExecutor:
         if self._pool is None:
             # no fork: parents hold threads (engine, BLAS) whose locks a forked child would inherit
-            self._pool = ProcessPoolExecutor(self._count, multiprocessing.get_context("forkserver"))
+            context = multiprocessing.get_context("forkserver")
+            self._pool = ProcessPoolExecutor(self._count, context, initializer=_die_with_parent)
         return self._pool
 
     def close(self) -> None:
@@ -100,6 +103,18 @@ class Processes(Executor):
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
+
+
+def _die_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever: it holds both ends of the queue."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def follow() -> None:
+            wait_for([parent.sentinel])
+            os._exit(1)
+
+        threading.Thread(target=follow, daemon=True).start()
 
 
 def _do(work: Work[R], task: Any, packed: tuple[tuple[str, bytes], ...]) -> R:
