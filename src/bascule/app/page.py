@@ -52,13 +52,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of already formatted cells; ``words`` sets them as text, not as numbers."""
+    """Rows of already formatted cells; ``words`` sets all as text, not as numbers, ``texts`` single columns."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str | Cell]]
     title: str = ""
     folded: bool = False
     words: bool = False
+    texts: Sequence[int] = ()
 
 
 @dataclass(frozen=True)

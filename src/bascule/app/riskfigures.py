@@ -11,7 +11,7 @@ import pandas as pd
 from bascule.app.figures import ALPHA, BAD, MUTED, PALETTE, RISK, _figure, thin
 from bascule.evaluate.rows import Float64Array
 
-COLOURS = (*PALETTE, "#7c3aed", "#0891b2", "#be185d", "#4d7c0f", "#b45309", "#1e40af", "#6d28d9", "#9f1239")
+COLOURS = (*PALETTE, "#7c3aed", "#be185d", "#4d7c0f", "#b45309", "#1e40af", "#0891b2", "#6d28d9", "#9f1239")
 
 
 def factor_wealth(returns: pd.DataFrame) -> Any:
@@ -117,10 +117,19 @@ def value_at_risk(returns: pd.Series[Any], var: pd.Series[Any], es: pd.Series[An
     beyond = returns[(-returns > var) & var.notna()]
     bars = thin(returns)
     figure.add_trace(go.Bar(x=bars.index, y=bars, name="return", marker_color="rgba(138,148,166,.55)"))
-    for series, label, colour in ((-var, "VaR", RISK), (-es, "expected shortfall", BAD)):
+    for series, label, colour, dash in (
+        (-var, "VaR", RISK, "solid"),
+        (-es, "expected shortfall", BAD, "dot"),
+    ):
         curve = thin(series.dropna())
         figure.add_trace(
-            go.Scatter(x=curve.index, y=curve, name=label, mode="lines", line={"color": colour, "width": 1.5})
+            go.Scatter(
+                x=curve.index,
+                y=curve,
+                name=label,
+                mode="lines",
+                line={"color": colour, "width": 1.5, "dash": dash},
+            )
         )
     mark = {"color": BAD, "size": 7, "symbol": "x"}
     figure.add_trace(go.Scatter(x=beyond.index, y=beyond, name="beyond VaR", mode="markers", marker=mark))

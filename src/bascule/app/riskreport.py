@@ -192,8 +192,8 @@ def _losses(found: RiskReport) -> Section:
     rows = [
         [
             one.name,
-            f"{-one.loss:+.1%}",
-            ", ".join(f"{name.split('_')[0]} {-loss:+.1%}" for name, loss in one.worst[:3]) or "–",
+            _signed(-one.loss),
+            ", ".join(f"{name.split('_')[0]} {_signed(-loss)}" for name, loss in one.worst[:3]) or "–",
             f"{one.proxied:.0%}",
             one.note,
         ]
@@ -201,7 +201,14 @@ def _losses(found: RiskReport) -> Section:
     ]
     figure = riskfigures.losses([one.name for one in found.losses], [one.loss for one in found.losses])
     head = ("scenario", "equity", "worst positions", "moved by beta", "note")
-    return Section("Stress", _STRESS, [Figure("What is left of equity", figure)], [Table(head, rows)])
+    return Section(
+        "Stress", _STRESS, [Figure("What is left of equity", figure)], [Table(head, rows, texts=(2, 4))]
+    )
+
+
+def _signed(share: float) -> str:
+    """A change in per cent; nothing is +0.0%, not -0.0%."""
+    return f"{round(share, 3) + 0.0:+.1%}"
 
 
 _STRESS = (
@@ -273,7 +280,10 @@ def _factors(found: RiskReport) -> Section:
                 "Correlations, now", riskfigures.correlations(found.now.names, found.now.factor_covariance)
             ),
         ],
-        [Table(head, rows), *([Table(("left out", "because"), left, words=True)] if left else [])],
+        [
+            Table(head, rows, texts=(1,)),
+            *([Table(("left out", "because"), left, words=True)] if left else []),
+        ],
     )
 
 
