@@ -28,11 +28,12 @@ DIGITS = 6  # decimals of the dissimilarity index
 class SteadyDI(ds.DissimilarityIndex):
     """The dissimilarity index: distance to the nearest training sample / mean distance among them."""
 
+    di_values: Any
+
     def transform(self, X: Any, *args: Any, **kwargs: Any) -> Any:
         """As datasieve's; `di_values` are rounded."""
         found = super().transform(X, *args, **kwargs)
-        exact: Any = self.di_values
-        self.di_values = np.round(exact, DIGITS)
+        self.di_values = np.round(self.di_values, DIGITS)
         return found
 
 

@@ -73,9 +73,10 @@ class View:
         """Factor values of a pair ``[len(dates), F]``, NaN where there is no row."""
         rows, own = self.rows(dates), self._by_pair[self.column(pair)]
         if len(rows) and rows[0] >= 0 and (np.diff(rows) == 1).all():
-            return own[:, rows[0] : rows[-1] + 1].T
-        found = own[:, rows]
-        found[:, rows < 0] = np.nan
+            found: FloatArray = own[:, rows[0] : rows[-1] + 1]
+        else:
+            found = own[:, rows]
+            found[:, rows < 0] = np.nan
         return found.T
 
 
