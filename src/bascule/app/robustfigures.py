@@ -48,15 +48,21 @@ def dots(names: Sequence[str], values: Sequence[float], mark: float, *, title: s
     return figure
 
 
-def spread(values: Sequence[float] | Float64Array, mark: float, *, title: str, form: str) -> Any:
+def spread(
+    values: Sequence[float] | Float64Array, mark: float, *, title: str, form: str, y: str = "histories"
+) -> Any:
     """Histogram of resampled values and a line at the real one."""
     import plotly.graph_objects as go
 
     figure = blank(300)
-    figure.add_trace(go.Histogram(x=np.asarray(values), nbinsx=60, marker_color=ALPHA, showlegend=False))
+    figure.add_trace(
+        go.Histogram(
+            x=np.asarray(values), nbinsx=60 if len(values) > 500 else 24, marker_color=ALPHA, showlegend=False
+        )
+    )
     figure.add_vline(x=mark, line={"color": RISK, "dash": "dash", "width": 2})
     figure.update_xaxes(title=title, tickformat=form)
-    figure.update_yaxes(title="histories")
+    figure.update_yaxes(title=y)
     return figure
 
 

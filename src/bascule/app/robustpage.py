@@ -122,7 +122,7 @@ def _parameters(report: Report) -> Section:
     mark = _float(report.base.sharpe)
     found = [Figure("One parameter moved", _dots(alone, mark), wide=True)]
     if drawn:
-        picture = robustfigures.spread(drawn, mark, title="Sharpe ratio", form=".1f")
+        picture = robustfigures.spread(drawn, mark, title="Sharpe ratio", form=".1f", y="parameter sets")
         found.append(Figure("All parameters drawn at once (line: base)", picture, wide=True))
     note = "A strategy on a plateau keeps most of its Sharpe ratio when its parameters are a little off."
     return Section("Parameters", note, found)
