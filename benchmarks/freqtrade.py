@@ -64,8 +64,8 @@ def candles(instruments: int, days: int, folder: Path, timeframe: str = "1h") ->
     return store
 
 
-def research(store: Any, factors: int, folder: Path, *, rounds: int) -> Any:
-    """A bundle of the first so many factors of Alpha158, learned by LightGBM on the first half."""
+def research(store: Any, factors: int, folder: Path, *, rounds: int, learn: int) -> Any:
+    """A bundle of the first so many factors of Alpha158, learned by LightGBM on the first days."""
     import datetime
 
     from bascule import factors as library
@@ -83,10 +83,10 @@ def research(store: Any, factors: int, folder: Path, *, rounds: int) -> Any:
     )
     panel = with_members(store.panel(spec.bar), spec)
     values = features(panel, spec)
-    middle = panel.time[len(panel.time) // 2].astype("datetime64[D]").item()
-    assert isinstance(middle, datetime.date)
+    first = panel.time[learn * panel.timeframe.bars_a_day].astype("datetime64[D]").item()
+    assert isinstance(first, datetime.date)
     walk = WalkForwardSettings(
-        first_test=middle, test_months=None, test_days=5_000, train_days=None, min_train_days=10
+        first_test=first, test_months=None, test_days=5_000, train_days=None, min_train_days=10
     )
     predicted = train_walk_forward(
         values,
@@ -176,8 +176,8 @@ def backtest(options: argparse.Namespace) -> None:
     pairs, days = (8, 60) if options.quick else (50, 365)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        store = candles(pairs, days + days, folder)  # a year to learn, a year to trade
-        bundle = research(store, 20, folder, rounds=50)
+        store = candles(pairs, 60 + days, folder)
+        bundle = research(store, 20, folder, rounds=50, learn=60)
         write_signals(bundle, folder / "data", folder / "marks")
         trivial = TRIVIAL.format(folder=str(folder / "marks"))
         stops = {"levels": [{"after": 1.0}], "trail": {"after": 1.5}, "time": {"candles": 72}}
@@ -250,7 +250,7 @@ def live(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         store = candles(pairs, 120, folder)
-        bundle = research(store, factors, folder, rounds=200)
+        bundle = research(store, factors, folder, rounds=200, learn=60)
         values = config.build(bundle, TradeSettings(), exchange={"name": "binance"})
         mine = FactorStrategy({**values, "runmode": RunMode.DRY_RUN})
         frames = {

@@ -101,8 +101,17 @@ def unbiased(here: run.Job, startup: int) -> None:
     assert stable.lookahead == () and stable.unstable(startup) == ()
 
 
+def assert_same_history(early: pd.DataFrame, whole: pd.DataFrame, until: pd.Timestamp) -> None:
+    """Two backtests that end at different times made the same trades before."""
+    columns = ["pair", "open_date", "close_date", "open_rate", "stake_amount", "profit_abs", "exit_reason"]
+    parts = [one[one["close_date"] < until][columns].reset_index(drop=True) for one in (early, whole)]
+    assert len(parts[0]) > 30
+    pd.testing.assert_frame_equal(*parts)
+
+
 def test_sizes_follow_targets_in_steps(spot: Research, tmp_path: Path) -> None:
-    here = job(spot, tmp_path / "user", SIZES | CAUTION | {"stops": STOPS}, **MONTH)
+    trading = SIZES | CAUTION | {"stops": STOPS}
+    here = job(spot, tmp_path / "user", trading, **MONTH)
     trades = run.backtest(here).trades
     untroubled(here)
     tags = orders(trades)
@@ -121,9 +130,12 @@ def test_sizes_follow_targets_in_steps(spot: Research, tmp_path: Path) -> None:
         trades[(trades["open_date"] <= t) & (trades["close_date"] > t)]["stake_amount"].sum() for t in times
     ]
     assert 0 < max(gross) <= 0.6 * 10_000 * 1.02
-    # the analysis trades a wallet of a milliard: no share of the volume is enough for that
-    trading = SIZES | {"stops": STOPS, "limits": CAUTION["limits"], "gates": {"min_volume": 1_000}}
-    unbiased(job(spot, tmp_path / "bias", trading, **WEEK), 300)
+    # trades so far do not depend on candles to come, through the whole book: limits, guard, volume
+    early = job(spot, tmp_path / "early", trading, start=MONTH["start"], end="2023-03-08")
+    assert_same_history(run.backtest(early).trades, trades, pd.Timestamp("2023-03-07", tz="UTC"))
+    # freqtrade's analysis trades one pair by itself, with a wallet of a milliard: limits of the book and
+    # shares of the volume would decide otherwise there
+    unbiased(job(spot, tmp_path / "bias", SIZES | {"stops": STOPS}, **WEEK), 300)
 
 
 def test_a_balanced_book_has_its_leverage_from_risk(futures: Research, tmp_path: Path) -> None:
@@ -150,7 +162,9 @@ def exposure(trades: pd.DataFrame, moment: pd.Timestamp, bases: set[str] | None 
 
 
 def test_a_hedge_leg_covers_what_is_held(long_futures: Research, tmp_path: Path) -> None:
-    here = job(long_futures, tmp_path / "user", HEDGED, **MONTH)
+    # at three times leverage there is margin for the leg
+    settings = TradeSettings(trading=TradingSettings.read(HEDGED), leverage=3.0)
+    here = replace(job(long_futures, tmp_path / "user", HEDGED, **MONTH), settings=settings)
     trades = run.backtest(here).trades
     untroubled(here)
     leg = trades[trades["pair"] == "BTC/USDT:USDT"]
@@ -163,8 +177,9 @@ def test_a_hedge_leg_covers_what_is_held(long_futures: Research, tmp_path: Path)
     some = held > 1_000
     gap = np.abs(held + hedge)[some]
     # within the band of 3 % of the wallet, but for prices that moved since the entries
-    assert some.sum() > 20 and np.mean(gap < 500) > 0.8 and np.median(gap) < 0.1 * np.median(held[some])
-    unbiased(replace(here, folder=tmp_path / "bias", **WEEK), 300)
+    assert some.sum() > 20 and np.mean(gap < 600) > 0.7 and np.median(gap) < 0.1 * np.median(held[some])
+    early = run.backtest(replace(here, folder=tmp_path / "early", end="2023-03-08")).trades
+    assert_same_history(early, trades, pd.Timestamp("2023-03-07", tz="UTC"))
 
 
 @pytest.mark.parametrize("mode", ["stored", "computed"])
@@ -211,6 +226,9 @@ def test_parameters_of_the_parts_can_be_hyperoptimised(spot: Research, tmp_path:
     here = job(spot, tmp_path / "user", trading, start="2023-02-20", end="2023-03-01")
     arguments = ["--epochs", "3", "--spaces", "buy", "sell", "-j", "2", "--random-state", "1"]
     arguments += ["--min-trades", "1", "--hyperopt-loss", "SharpeHyperOptLossDaily"]
-    run.command(here, "hyperopt", arguments)
-    found = (here.folder / "strategies" / "BasculeStrategy.json").read_text()
-    assert "no_trade_band" in found and "trail_distance" in found and "volatility_target" not in found
+    output = run.command(here, "hyperopt", arguments).output
+    assert not re.findall(r"Traceback|Strategy caused|nothing is traded", output)
+    tuned = dict(re.findall(r'^ +"(\w+)": [^,]+,(.*)$', output, re.MULTILINE))
+    for name in ("entry_rank", "no_trade_band", "break_even", "trail_distance"):
+        assert tuned[name] == ""
+    assert "value loaded from strategy" in tuned["volatility_target"]  # its part is off
