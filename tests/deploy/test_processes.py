@@ -103,6 +103,13 @@ def test_monitor_jobs_and_dashboard_run_side_by_side(tmp_path: Path) -> None:
         monitor = adapted("monitor", tmp_path, url, ports[0])
         jobs = adapted("jobs", tmp_path, url, ports[0])
         web = adapted("web", tmp_path, url, ports[1])
+        user = ["web", "user", "add", "me", "--role", "operator", "--password-stdin", *web[-2:]]
+        added = subprocess.run(
+            [sys.executable, "-m", "bascule.app", *user],
+            input=b"a long and boring phrase\n", capture_output=True, check=False,
+            env={**os.environ, "BASCULE_BOT_PASSWORD": PASSWORD},
+        )  # fmt: skip
+        assert added.returncode == 0, added.stderr
         logs = [tmp_path / f"{name}.txt" for name in ("monitor", "jobs", "web")]
         with started(monitor, logs[0]) as one, started(jobs, logs[1]) as two, started(web, logs[2]) as three:
             until(lambda: healthy(f"http://127.0.0.1:{ports[0]}/health"))
