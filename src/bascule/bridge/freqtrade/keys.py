@@ -1,8 +1,8 @@
 """What an API key may do, asked of the venue before a live bot places its first order.
 
-A bot needs to read and to trade. A key that may also withdraw turns every leak of the bot's machine into a loss
-of everything, so it is refused. Where a venue cannot be asked, or does not answer, that is said and not taken
-for a permission.
+A bot needs to read and to trade. A key that may also withdraw turns every leak of the bot's machine into a
+loss of everything, so it is refused. Where a venue cannot be asked, or does not answer, that is said and not
+taken for a permission.
 
 Sources: Binance ``GET /sapi/v1/account/apiRestrictions``, Bybit ``GET /v5/user/query-api``, OKX
 ``GET /api/v5/account/config``.
