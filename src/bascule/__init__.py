@@ -12,7 +12,7 @@ Floors, lowest first; each imports only from those below it::
     signals   the frozen bundle, and the one computation behind research and live
     bridge    qlib, freqtrade, the replay exchange
     monitor   live measures, rules, actions, jobs
-    app       command line, pipeline, report
+    app       command line, pipeline, report, dashboard (app.web)
 
 Importing this package is light; heavy libraries are imported by the functions that need them.
 """

@@ -120,8 +120,7 @@ function option(spec) {
   // times are told to the minute in the tooltip, to the day on the axis
   const day = (v) => (/^\d{4}-\d\d-\d\d \d\d:\d\d$/.test(v) ? v.slice(0, 10) : v);
   const category = (values) => ({
-    type: "category", data: values.map((v) => t(String(v))),
-    axisLabel: { ...text, hideOverlap: true, formatter: day, alignMinLabel: "left", alignMaxLabel: "right" },
+    type: "category", data: values.map((v) => t(String(v))), axisLabel: { ...text, hideOverlap: true, formatter: day },
     axisLine: { lineStyle: { color: line } }, axisTick: { show: false },
   });
   const value = (log) => ({
@@ -155,7 +154,7 @@ function option(spec) {
     const points = (values) => (spec.xKind === "value" ? spec.x.map((x, k) => [x, values[k]]) : values);
     const x = spec.xKind === "value"
       ? { ...value(false), scale: true, axisLabel: { ...text, formatter: axes.number, hideOverlap: true }, splitLine: { show: false }, name: t(spec.xName), nameLocation: "middle", nameGap: 24, nameTextStyle: text }
-      : { ...category(spec.x), boundaryGap: false };
+      : { ...category(spec.x), boundaryGap: false, axisLabel: { ...text, hideOverlap: true, formatter: day, alignMinLabel: "left", alignMaxLabel: "right" } };
     return {
       ...base, xAxis: x, yAxis: value(log), dataZoom: spec.zoom ? [{ type: "inside" }] : [],
       series: spec.series.map((one, k) => ({
