@@ -109,7 +109,7 @@ def trade_status(folder: Folder) -> None:
 
     found = preflight.status(folder)
     console.print(
-        f"{found.mode}, bundle {found.bundle}, emergency state {found.command}; last log entry "
+        f"{found.name}: {found.mode}, bundle {found.bundle}, emergency state {found.command}; last log entry "
         f"{found.last or 'none'}",
         highlight=False,
     )

@@ -66,9 +66,7 @@ class GuardedStrategy(FactorStrategy):
         except BasculeError as error:
             raise OperationalException(str(error)) from None
         market = self._bundle.spec.market
-        self._desk = DataDesk(
-            self._bundle.spec.bar, settings, market, first=first_venue(self.config, market)
-        )
+        self._desk = DataDesk(self._bundle.spec.bar, settings, market, first=first_venue(self.config, market))
         self.dp = GuardedProvider(self.dp, self._desk, self.timeframe, _utcnow)
 
     def bot_loop_start(self, current_time: datetime, **kwargs: Any) -> None:

@@ -201,6 +201,7 @@ class Status:
     """How a bot is doing, from its folder.
 
     Attributes:
+        name: what the bot is called.
         mode: live or dry run.
         open: open trades: pair, side, opened, price, stake.
         closed: closed trades.
@@ -212,6 +213,7 @@ class Status:
         bundle: id of the bundle in force.
     """
 
+    name: str
     mode: str
     open: tuple[tuple[str, str, str, float, float], ...]
     closed: int
@@ -254,6 +256,7 @@ def status(folder: Path) -> Status:
     troubles = [line for line in lines if " - ERROR - " in line or " - WARNING - " in line]
     given = emergency.in_force(folder)
     return Status(
+        name=str(values["bot_name"]),
         mode="dry run" if values.get("dry_run") else "live",
         open=rows,
         closed=closed,
