@@ -2,13 +2,17 @@
 
     python benchmarks/mining.py --alphagen FOLDER              # evaluations against AlphaGen's evaluator
     python benchmarks/mining.py --sections searchers --seeds 5 --proposals 4000 --searchers random,evolution,qfr
+    python benchmarks/mining.py --sections libraries --searchers evolution --data STORE_OR_PARQUET --horizon 24
     python benchmarks/mining.py --sections searchers --data STORE_OR_PARQUET --horizon 24
 
 1. *Evaluations*: value, IC, and correlation with a pool of ten, of the 200 random formulae of `formulae.py`, on
-   100 instruments × 17,520 hours, one thread. AlphaGen's pool members are evaluated once, outside of the clock.
+   100 instruments × 17,520 hours, one thread. As a search does it: correlations by sketches (every so many rows);
+   and over all rows. Members are evaluated once, outside of the clock, on both sides.
 2. *Searchers*: each on the same rows with the same number of proposals; test IC of the pool that the valid part
    chose, share of what the planted formulae reach on the same rows, and CPU seconds, learning included. Means
    over seeds with standard errors.
+3. *Libraries*: a mined pool against pools of Alpha158 and Alpha101, all chosen and weighted by the same rule from
+   the same rows (`miners.selection`), on the same test rows.
 """
 
 from __future__ import annotations
@@ -25,24 +29,31 @@ import formulae
 import numpy as np
 
 import engine as harness
+from bascule import engine, factors
 from bascule.app.candles import Candles, read
 from bascule.app.mining import SEARCHERS, Plan, searcher_of
+from bascule.core import Panel
+from bascule.evaluate import deflated_threshold
 from bascule.expr import parse
 from bascule.miners import (
     EvaluationSettings,
     Evaluator,
     Grammar,
     GrammarSettings,
+    Judgement,
     Miner,
     Part,
     Pool,
     PoolSettings,
     Problem,
+    Search,
     SearchSettings,
+    Selector,
     SplitSettings,
     open_test,
     pool_ic,
 )
+from bascule.miners.sketches import Sketches
 
 MEMBERS = 10
 
@@ -56,16 +67,22 @@ def evaluations(path: Path, alphagen: Path | None, repeats: int) -> None:
     took = []
     for _ in range(repeats):
         evaluator = Evaluator(part, EvaluationSettings(screen=1.0, threads=1))
-        members = [evaluator.values(text) for text in texts[:MEMBERS]]
+        sketches = Sketches(part)
+        sketches.threads = 1
+        members = [score.text for score in evaluator.evaluate([parse(text) for text in texts[:MEMBERS]])]
+        sketches.learn(members)
+        evaluator = Evaluator(part, EvaluationSettings(screen=1.0, threads=1))
         begin = formulae.cpu_seconds()
         for start in range(0, len(texts), formulae.BATCH):
             nodes = [parse(text) for text in texts[start : start + formulae.BATCH]]
             scores = evaluator.evaluate(nodes)
-            evaluator.mutual([score.text for score in scores], members)
+            sketches.correlations([score.text for score in scores], members)
         took.append(formulae.cpu_seconds() - begin)
     mine = min(took) / len(texts)
+    exact = _exact(part, texts)
     print(f"\nvalue + IC + correlation with {MEMBERS} members, 100 x 17,520, 1 thread")
-    print(f"bascule   {mine * 1e3:8.1f} CPU ms a candidate, {60 / mine:6.0f} a core-minute")
+    print(f"bascule   {mine * 1e3:8.1f} CPU ms a candidate, {60 / mine:6.0f} a core-minute (by sketches)")
+    print(f"bascule   {exact * 1e3:8.1f} CPU ms a candidate, {60 / exact:6.0f} a core-minute (over all rows)")
     if alphagen is None:
         return
     peer = formulae.AlphaGen(alphagen, panel, label)
@@ -81,6 +98,18 @@ def evaluations(path: Path, alphagen: Path | None, repeats: int) -> None:
     print(
         f"AlphaGen  {theirs * 1e3:8.1f} CPU ms a candidate ({len(some)} of them): {theirs / mine:.1f} x ours"
     )
+
+
+def _exact(part: Part, texts: list[str]) -> float:
+    """The same with correlations over all rows, of which the sketches' are an estimate."""
+    evaluator = Evaluator(part, EvaluationSettings(screen=1.0, threads=1))
+    members = [evaluator.values(text) for text in texts[:MEMBERS]]
+    begin = formulae.cpu_seconds()
+    some = texts[::4]
+    for start in range(0, len(some), formulae.BATCH):
+        scores = evaluator.evaluate([parse(text) for text in some[start : start + formulae.BATCH]])
+        evaluator.mutual([score.text for score in scores], members)
+    return (formulae.cpu_seconds() - begin) / len(some)
 
 
 def oracle(problem: Problem, part: Part) -> float:
@@ -135,6 +164,52 @@ def searchers(held: Candles, arguments: argparse.Namespace) -> None:
         )
 
 
+def libraries(held: Candles, arguments: argparse.Namespace) -> None:
+    """A pool of each library, and a mined one, on the test part."""
+    split = SplitSettings(horizon=arguments.horizon)
+    problem = Problem.of(held.panel, split)
+    fields = tuple(name for name in GrammarSettings().fields if name in held.panel.fields)
+    grammar = Grammar(GrammarSettings(fields=fields))
+    settings = SearchSettings(proposals=arguments.proposals)
+    part = problem.test()
+    first, last = (str(part.panel.time[row].astype("datetime64[D]")) for row in (part.first, -1))
+    print(
+        f"\n{held.source}, {held.panel.shape[1]} x {held.panel.shape[0]}, label {split.horizon}, test {first} to {last}"
+    )
+    print(f"{'pool':14} {'size':>5} {'tried':>6} {'IC':>8} {'t':>6} {'rank IC':>8} {'rank t':>7}  deflated")
+    for name in ("alpha158", "alpha101"):
+        nodes = [parse(factor.text) for factor in factors.library(name) if _known(factor.text, held.panel)]
+        scores = Evaluator(problem.train, settings.evaluation).evaluate(nodes)
+        unique = list({score.text: score for score in scores}.values())
+        chosen = Selector(problem, settings.selection, settings.pool.size, settings.evaluation).select(unique)
+        found = Search(name, chosen.texts, list(chosen.weights), list(chosen.scores), trials=len(unique))
+        _told(open_test(found, problem), len(unique))
+    for seed in range(arguments.seeds):
+        plan = Plan(arguments.searchers, seed, split, grammar.settings, settings)
+        searcher = searcher_of(plan, grammar, problem)
+        assert searcher is not None
+        found = Miner(problem, searcher, grammar, settings).run()
+        found.name = f"{found.name} {seed}"
+        _told(open_test(found, problem), found.trials)
+
+
+def _known(text: str, panel: Panel) -> bool:
+    """Whether a panel has the fields of a factor, which looks back at some rows only."""
+    plan = engine.compile([text])
+    return set(plan.fields) <= set(panel.fields) and plan.lookback is not None
+
+
+def _told(judged: Judgement, tried: int) -> None:
+    """One line; the bar is that of the best of all that was tried, as if all had been tried on these rows."""
+    ic, rank, bar = judged.ic, judged.rank_ic, deflated_threshold(max(tried, 1))
+    stands = "stands" if ic.t > bar else "does not stand"
+    print(
+        f"{judged.search.name:14} {len(judged.members):5} {tried:6} {ic.mean:8.4f} {ic.t:6.1f} {rank.mean:8.4f} "
+        f"{rank.t:7.1f}  {stands} against t {bar:.1f}",
+        flush=True,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--sections", default="evaluations,searchers")
@@ -157,6 +232,8 @@ def main() -> None:
     print(harness.machine())
     if "evaluations" in arguments.sections and arguments.formulae.is_file():
         evaluations(arguments.formulae, arguments.alphagen, arguments.repeats)
+    if "libraries" in arguments.sections:
+        libraries(read(arguments.data, arguments.timeframe, arguments.start, arguments.end), arguments)
     if "searchers" in arguments.sections:
         begin = time.perf_counter()
         searchers(read(arguments.data, arguments.timeframe, arguments.start, arguments.end), arguments)

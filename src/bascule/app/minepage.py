@@ -58,8 +58,8 @@ def _cards(judged: Judgement) -> list[Card]:
         Card("IC of the pool, test", f"{judged.ic.mean:+.4f}", tone),
         Card(f"Newey-West t (luck reaches {judged.threshold:.1f})", f"{judged.ic.t:+.1f}", tone),
         Card("rank IC, test", f"{judged.rank_ic.mean:+.4f}"),
-        Card("IC, valid", f"{judged.valid:.4f}", "faint"),
-        Card("IC, train", f"{found.looks[-1].train if found.looks else math.nan:.4f}", "faint"),
+        Card("IC, valid (chosen with it)", f"{judged.valid:.4f}", "faint"),
+        Card("IC promised in train", f"{found.looks[-1].train if found.looks else math.nan:.4f}", "faint"),
         Card("trials", f"{found.trials:,}"),
         Card("CPU seconds", f"{found.cpu_seconds:,.0f}"),
         Card("factors that stand alone", f"{sum(m.stands for m in judged.members)} of {len(judged.members)}"),
@@ -95,15 +95,17 @@ def _curves(judgements: Sequence[Judgement], plans: Sequence[Plan]) -> Section:
         return figures.lines(curves, x=x, y=y)
 
     valid, tried = "IC of the pool, valid part", "proposals"
+    promised = "IC that the search's own pool promises"
     return Section(
         "Learning curves",
-        "Searchers see the train part only. What the valid part says chooses among their pools.",
+        "Searchers see the train part only. The valid part has its say in which factors make up the pool, so "
+        "its IC there is flattered.",
         [
             Figure("By proposals", drawn(tried, valid, lambda k: k.proposals, lambda k: k.valid)),
             Figure("By time", drawn("CPU seconds", valid, lambda k: k.cpu_seconds, lambda k: k.valid)),
             Figure(
                 "On the train part",
-                drawn(tried, "IC of the pool, as fitted", lambda k: k.proposals, lambda k: k.train),
+                drawn(tried, promised, lambda k: k.proposals, lambda k: k.train),
             ),
             Figure(
                 "Size of the pool",

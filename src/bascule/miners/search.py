@@ -155,6 +155,11 @@ class Search:
         """The best valid IC so far."""
         return max((look.valid for look in self.looks if math.isfinite(look.valid)), default=-math.inf)
 
+    @property
+    def valid(self) -> float:
+        """IC on the valid part of the pool that was chosen last; NaN where there is none."""
+        return self.looks[-1].valid if self.looks else math.nan
+
 
 class Miner:
     """One search on one problem.

@@ -58,7 +58,7 @@ class Judgement:
         ic: of the pool on the test part.
         rank_ic: the same of ranks.
         series: IC of the pool in each row of the test part.
-        valid: mean IC of the pool on the valid part.
+        valid: mean IC of the pool on the valid part, which it was chosen with.
         members: of the pool.
         looks: different trials that ever touched these rows, this one included.
         threshold: t-statistic that the best of so many worthless ones reaches with 5 % probability.
@@ -110,7 +110,7 @@ def open_test(
         )
     )
     return Judgement(
-        search, summarise(plain, part.horizon), summarise(ranked, part.horizon), plain, search.best, members,
+        search, summarise(plain, part.horizon), summarise(ranked, part.horizon), plain, search.valid, members,
         looks, deflated_threshold(looks),
     )  # fmt: skip
 
