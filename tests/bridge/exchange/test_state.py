@@ -49,6 +49,19 @@ def test_a_restart_keeps_orders_and_every_unit(tmp_path: Path) -> None:
         assert exchange.account.ledger.balances() == final
 
 
+def test_terms_of_futures_survive_a_restart(tmp_path: Path) -> None:
+    source = panel(flat(6), names=("BTC_USDT_USDT",))
+    file = tmp_path / "exchange.sqlite"
+    with rig(source, kind="futures", state=file) as exchange, client(exchange, "futures") as api:
+        api.set_leverage(7, "BTC/USDT:USDT")
+        api.set_margin_mode("isolated", "BTC/USDT:USDT")
+        # as after a kill: nothing is saved on leaving that was not saved before the answer
+        exchange.service._state.save = lambda: None
+    with rig(source, kind="futures", state=file) as exchange:
+        position = exchange.account.positions["BTCUSDT"]
+        assert (position.leverage, position.isolated) == (7, True)
+
+
 def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
     """The exchange is killed with -9 right after its answer."""
     file = tmp_path / "exchange.sqlite"
@@ -173,6 +186,6 @@ def change_terms(engine: Engine, action: tuple[str, str, int, int, bool]) -> Non
 
     if isinstance(engine.account, FuturesAccount):
         if action[1] == "LEVERAGE":
-            engine.account.set_leverage("BTCUSDT", 1 + action[2] % 30)
+            engine.account.set_leverage("BTCUSDT", 1 + action[2] % 30, engine.at)
         else:
-            engine.account.set_isolated("BTCUSDT", action[4])
+            engine.account.set_isolated("BTCUSDT", action[4], engine.at)

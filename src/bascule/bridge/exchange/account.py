@@ -172,15 +172,18 @@ class Account(ABC):
         """What does not reconcile, in words; empty when every unit is accounted for."""
         found = self.ledger.differences()
         with localcontext(EXACT):
-            for order in self.orders.values():
-                fills = [t for t in self.trades if t.order == order.id]
-                if sum((t.quantity for t in fills), Decimal(0)) != order.executed:
-                    found.append(f"order {order.id}: fills do not sum to its executed quantity")
-                if sum((t.turnover for t in fills), Decimal(0)) != order.turnover:
-                    found.append(f"order {order.id}: fills do not sum to its turnover")
+            traded: dict[int, tuple[Decimal, Decimal]] = {}
             paid: dict[str, Decimal] = {}
             for trade in self.trades:
+                quantity, turnover = traded.get(trade.order, (Decimal(0), Decimal(0)))
+                traded[trade.order] = (quantity + trade.quantity, turnover + trade.turnover)
                 paid[trade.fee_asset] = paid.get(trade.fee_asset, Decimal(0)) + trade.fee
+            nothing = (Decimal(0), Decimal(0))
+            found += [
+                f"order {order.id}: fills do not sum to what it executed"
+                for order in self.orders.values()
+                if traded.get(order.id, nothing) != (order.executed, order.turnover)
+            ]
             found += [
                 f"fees in {asset}: {self.ledger.balance(FEES, asset)} booked, {fee} by trades"
                 for asset, fee in paid.items()

@@ -129,7 +129,7 @@ class FuturesAccount(Account):
 
     # -- terms -------------------------------------------------------------------------------------
 
-    def set_leverage(self, symbol: str, leverage: int) -> Decimal:
+    def set_leverage(self, symbol: str, leverage: int, ms: int) -> Decimal:
         """Set a symbol's leverage; the most that a position may be worth with it.
 
         Raises:
@@ -146,9 +146,13 @@ class FuturesAccount(Account):
         if abs(position.amount) * self.mark(symbol) > cap:
             raise Refusal(-2027, "Exceeded the maximum allowable position at current leverage.")
         position.leverage = leverage
+        self._tell(symbol, "LEVERAGE", ms)
         return cap
 
-    def set_isolated(self, symbol: str, apart: bool) -> None:
+    def _tell(self, symbol: str, reason: str, ms: int) -> None:
+        self.outbox.append(Event(kind="account", ms=ms, detail={"symbol": symbol, "reason": reason}))
+
+    def set_isolated(self, symbol: str, apart: bool, ms: int) -> None:
         """Set a symbol's margin type.
 
         Raises:
@@ -162,6 +166,7 @@ class FuturesAccount(Account):
         if position.amount:
             raise Refusal(-4048, "Margin type cannot be changed if there exists position.")
         position.isolated = apart
+        self._tell(symbol, "MARGIN_TYPE_CHANGE", ms)
 
     def move_margin(self, symbol: str, amount: Decimal, ms: int) -> None:
         """Add isolated margin (or take it away with a negative amount).
@@ -178,6 +183,7 @@ class FuturesAccount(Account):
         if -amount > max(spare, ZERO):
             raise Refusal(-4051, "Isolated balance insufficient.")
         self._to_margin(symbol, amount, ms, "by hand")
+        self._tell(symbol, "MARGIN_TRANSFER", ms)
 
     def _to_margin(self, symbol: str, amount: Decimal, ms: int, reference: str) -> None:
         asset = self.asset(symbol)
@@ -267,7 +273,7 @@ class FuturesAccount(Account):
         self.ledger.post(
             ms, "funding", symbol, (home, asset, -amount), (FUNDING, asset, amount), symbol=symbol
         )
-        self.outbox.append(Event(kind="account", ms=ms, detail={"symbol": symbol, "reason": "FUNDING_FEE"}))
+        self._tell(symbol, "FUNDING_FEE", ms)
 
     def doomed(self, symbol: str) -> list[str]:
         """Symbols that must be liquidated, now that this symbol's price has moved."""

@@ -327,7 +327,7 @@ def set_leverage(engine: Engine, query: Query) -> Json:
     leverage = integer(query, "leverage")
     if leverage is None:
         raise wire.mandatory("leverage")
-    cap = books_of(engine).set_leverage(symbol, leverage)
+    cap = books_of(engine).set_leverage(symbol, leverage, engine.at)
     return {"leverage": leverage, "maxNotionalValue": plain(cap), "symbol": symbol}
 
 
@@ -336,7 +336,7 @@ def set_margin_type(engine: Engine, query: Query) -> Json:
     symbol, kind = listing_of(engine.market, query).instrument.symbol, query.get("marginType")
     if kind not in ("ISOLATED", "CROSSED"):
         raise wire.mandatory("marginType")
-    books_of(engine).set_isolated(symbol, kind == "ISOLATED")
+    books_of(engine).set_isolated(symbol, kind == "ISOLATED", engine.at)
     return {"code": 200, "msg": "success"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from itertools import takewhile
 from typing import Any
 
 from bascule.bridge.exchange import intake, wire
@@ -164,6 +165,8 @@ def place(engine: Engine, query: Query) -> Json:
         wanted = ("symbol", "orderId", "orderListId", "clientOrderId", "transactTime")
         return {name: answer[name] for name in wanted}
     if kind == "FULL":
+        # the newest trades are this order's
+        mine = list(takewhile(lambda t: t.order == order.id, reversed(engine.account.trades)))
         answer["fills"] = [
             {
                 "price": plain(t.price),
@@ -172,8 +175,7 @@ def place(engine: Engine, query: Query) -> Json:
                 "commissionAsset": t.fee_asset,
                 "tradeId": t.id,
             }
-            for t in engine.account.trades
-            if t.order == order.id
+            for t in reversed(mine)
         ]
     return answer
 

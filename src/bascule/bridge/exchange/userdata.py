@@ -143,6 +143,9 @@ def _algo(order: Order, ms: int) -> dict[str, Any]:
 
 def _futures_account(account: FuturesAccount, event: Event) -> dict[str, Any]:
     symbol = event.detail["symbol"]
+    if event.detail["reason"] == "LEVERAGE":
+        terms = {"s": symbol, "l": account.position(symbol).leverage}
+        return {"e": "ACCOUNT_CONFIG_UPDATE", "E": event.ms, "T": event.ms, "ac": terms}
     position, asset = account.position(symbol), account.asset(symbol)
     cross = account.ledger.balance(FREE, asset)
     whole = cross + sum((account.ledger.balance(isolated(s), asset) for s in account.positions), ZERO)
