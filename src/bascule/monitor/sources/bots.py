@@ -109,7 +109,7 @@ class Bot:
         self, orders: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], timeframe: str
     ) -> float:
         """Mean cost of fills, weighted by value, in basis points; positive = worse than expected."""
-        filled = [(o, t) for o, t in orders if float(o.get("filled") or 0.0) > 0.0 and o.get("average")]
+        filled = [(o, t) for o, t in orders if float(o.get("filled") or 0.0) > 0.0 and _price(o) > 0.0]
         opens = self._opens([order for order, _ in filled], timeframe)
         total = weight = 0.0
         for order, _ in filled:
@@ -117,8 +117,9 @@ class Bot:
             if expected <= 0.0:
                 continue
             side = 1.0 if order.get("ft_order_side") == "buy" else -1.0
-            value = float(order["filled"]) * float(order["average"])
-            total += value * side * (float(order["average"]) / expected - 1.0) * 1e4
+            paid = _price(order)
+            value = float(order["filled"]) * paid
+            total += value * side * (paid / expected - 1.0) * 1e4
             weight += value
         return total / weight if weight > 0.0 else float("nan")
 
@@ -207,7 +208,8 @@ def weights_of(
 
 
 def _price(order: Mapping[str, Any]) -> float:
-    return float(order.get("average") or order.get("price") or order.get("safe_price") or 0.0)
+    """What was paid; a dry run gives no average."""
+    return float(order.get("average") or order.get("safe_price") or order.get("price") or 0.0)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
