@@ -173,3 +173,21 @@ def test_a_password_in_the_address_is_never_shown() -> None:
     with pytest.raises(StoreError) as caught:
         Database("postgresql+psycopg://me:geheim@127.0.0.1:1/none")
     assert "geheim" not in str(caught.value) and "127.0.0.1" in str(caught.value)
+
+
+def test_an_older_sample_that_comes_late_is_kept_but_not_the_newest() -> None:
+    database = Database(None)
+    journal = Journal(database)
+    journal.take([drifted(0.3, 5), drifted(0.2, 4)], now=START)
+    journal.take([drifted(0.1, 1)], now=START)
+    with database.read() as connection:
+        (row,) = connection.execute(sa.select(schema.latest)).all()
+    assert (row.value, count(database, schema.samples)) == (0.3, 3)
+
+
+def test_the_equity_is_never_forgotten() -> None:
+    database = Database(None)
+    journal = Journal(database)
+    journal.take([Sample("bot.equity", "main", START, 5.0), drifted(0.1), drifted(0.1, 48)], now=START)
+    assert journal.forget(START + timedelta(hours=24)) == 1
+    assert journal.highest("bot.equity", "main") == 5.0 and journal.highest("bot.equity", "other") is None

@@ -144,6 +144,14 @@ class Journal:
         insert = _insert(connection, schema.samples).on_conflict_do_nothing()
         for start in range(0, len(rows), _CHUNK):
             connection.execute(insert, rows[start : start + _CHUNK])
+        newest = list({(row["metric"], row["subject"]): row for row in rows}.values())
+        upsert = _insert(connection, schema.latest)
+        taken = {name: upsert.excluded[name] for name in ("at", "value", "low", "high")}
+        upsert = upsert.on_conflict_do_update(
+            index_elements=["metric", "subject"], set_=taken, where=schema.latest.c.at <= upsert.excluded.at
+        )
+        for start in range(0, len(newest), _CHUNK):
+            connection.execute(upsert, newest[start : start + _CHUNK])
 
     def _judge(self, connection: sa.Connection, ordered: Sequence[Sample], now: datetime) -> Taken:
         before = self._states(connection)

@@ -149,8 +149,6 @@ class Monitor:
                 continue
             self._due[source.name] = now + timedelta(seconds=min(source.every, 3_600.0))
             since = self.journal.cursor(source.name)
-            if isinstance(source, Bot):
-                source.remember(self.journal.highest("bot.equity", source.api.name))
             self._running[source.name] = self._pool.submit(_read, source, since, now)
 
     def _collect(self, now: datetime) -> tuple[list[Sample], dict[str, datetime]]:
@@ -178,8 +176,9 @@ class Monitor:
         store = settings.within(settings.research.store) if settings.research is not None else None
         for bot in settings.bots:
             userdir = settings.within(bot.userdir) if bot.userdir is not None else None
-            api = self.apis[bot.name]
-            found.append(Bot(api, settings.bots_every, settings.fill_days, userdir, store))
+            one = Bot(self.apis[bot.name], settings.bots_every, settings.fill_days, userdir, store)
+            one.remember(self.journal.highest("bot.equity", bot.name))
+            found.append(one)
         found += [Venue(venue) for venue in settings.venues]
         if settings.data is not None:
             found.append(Data(settings.data, settings.home))

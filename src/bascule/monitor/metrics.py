@@ -41,7 +41,7 @@ class Exposed(Collector):
     def collect(self) -> Iterator[Any]:
         """All metric families."""
         with self.database.read() as connection:
-            rows = _newest(connection)
+            rows = connection.execute(sa.select(schema.latest)).all()
             firing = connection.execute(
                 sa.select(schema.states.c.rule, schema.states.c.subject).where(schema.states.c.firing)
             ).all()
@@ -136,24 +136,6 @@ class _Server(ThreadingMixIn, WSGIServer):
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """A line for every scrape helps nobody."""
-
-
-def _newest(connection: sa.Connection) -> list[Any]:
-    """The newest sample of each metric and subject."""
-    table = schema.samples
-    last = (
-        sa.select(table.c.metric, table.c.subject, sa.func.max(table.c.at).label("at"))
-        .group_by(table.c.metric, table.c.subject)
-        .subquery()
-    )
-    same = (table.c.metric == last.c.metric) & (table.c.subject == last.c.subject) & (table.c.at == last.c.at)
-    return list(
-        connection.execute(
-            sa.select(table.c.metric, table.c.subject, table.c.value, table.c.low, table.c.high).join(
-                last, same
-            )
-        ).all()
-    )
 
 
 def _counted(connection: sa.Connection, table: sa.Table, *by: str) -> list[Any]:

@@ -111,54 +111,32 @@ class Reader:
 
     def series(self, points: int = 500) -> Sequence[Series]:
         """Every series that is kept, its newest points, by name."""
-        table = schema.samples
-        newest = (
-            sa.func.row_number()
-            .over(partition_by=(table.c.metric, table.c.subject), order_by=table.c.at.desc())
-            .label("back")
-        )
-        inner = sa.select(
-            table.c.metric, table.c.subject, table.c.at, table.c.value, table.c.low, table.c.high, newest
-        ).subquery()
+        table, last = schema.samples, schema.latest
+        found = []
         with self._database.read() as connection:
-            rows = connection.execute(
-                sa.select(inner)
-                .where(inner.c.back <= points)
-                .order_by(inner.c.metric, inner.c.subject, inner.c.at)
-            ).all()
-        groups: dict[str, list[sa.Row[tuple[object, ...]]]] = {}
-        for row in rows:
-            groups.setdefault(f"{row.metric} {row.subject}".strip(), []).append(row)
-        return [
-            Series(
-                name,
-                tuple(row.at for row in group),
-                tuple(row.value for row in group),
-                group[-1].low,
-                group[-1].high,
-            )
-            for name, group in groups.items()
-        ]
+            known = connection.execute(sa.select(last).order_by(last.c.metric, last.c.subject)).all()
+            for one in known:  # a question each: the index gives the newest points at once
+                rows = connection.execute(
+                    sa.select(table.c.at, table.c.value)
+                    .where((table.c.metric == one.metric) & (table.c.subject == one.subject))
+                    .order_by(table.c.at.desc())
+                    .limit(points)
+                ).all()[::-1]
+                name = f"{one.metric} {one.subject}".strip()
+                times, values = tuple(row.at for row in rows), tuple(row.value for row in rows)
+                found.append(Series(name, times, values, one.low, one.high))
+        return found
 
     def bots(self) -> Sequence[Bot]:
         """The newest values of every bot, by name."""
-        table = schema.samples
+        table = schema.latest
         names = [name for name in METRICS if name.startswith(("bot.", "fills."))]
-        last = (
-            sa.select(table.c.metric, table.c.subject, sa.func.max(table.c.at).label("at"))
-            .where(table.c.metric.in_(names))
-            .group_by(table.c.metric, table.c.subject)
-            .subquery()
-        )
-        same = (
-            (table.c.metric == last.c.metric)
-            & (table.c.subject == last.c.subject)
-            & (table.c.at == last.c.at)
-        )
+        found: dict[str, dict[str, float]] = {}
+        times: dict[str, float] = {}
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(table).join(last, same).order_by(table.c.subject)).mappings()
-            found: dict[str, dict[str, float]] = {}
-            times: dict[str, float] = {}
+            rows = connection.execute(
+                sa.select(table).where(table.c.metric.in_(names)).order_by(table.c.subject)
+            ).mappings()
             for row in rows:
                 found.setdefault(row["subject"], {})[row["metric"]] = row["value"]
                 times[row["subject"]] = max(row["at"], times.get(row["subject"], 0.0))

@@ -81,17 +81,10 @@ def rotate(settings: MonitorSettings, database: Database) -> Rotation:
 
 def decayed(database: Database) -> tuple[str, ...]:
     """Names of factors whose newest rank IC left its interval to the side of 0, sorted."""
-    table = schema.samples
-    newest = (
-        sa.select(table.c.subject, sa.func.max(table.c.at).label("at"))
-        .where(table.c.metric == "factor.rank_ic")
-        .group_by(table.c.subject)
-        .subquery()
-    )
+    table = schema.latest
     with database.read() as connection:
         rows = connection.execute(
             sa.select(table.c.subject, table.c.value, table.c.low, table.c.high)
-            .join(newest, (table.c.subject == newest.c.subject) & (table.c.at == newest.c.at))
             .where(table.c.metric == "factor.rank_ic")
             .order_by(table.c.subject)
         ).all()

@@ -43,6 +43,17 @@ samples = sa.Table(
     sa.Column("high", sa.Double),
     sa.UniqueConstraint("metric", "subject", "at"),
 )
+# the newest sample of each subject: asked for at every scrape, when there are millions of samples
+latest = sa.Table(
+    "monitor_latest",
+    META,
+    sa.Column("metric", sa.Text, primary_key=True),
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("value", sa.Double, nullable=False),
+    sa.Column("low", sa.Double),
+    sa.Column("high", sa.Double),
+)
 states = sa.Table(
     "monitor_state",
     META,
