@@ -7,10 +7,9 @@ from typing import Any
 
 from bascule.bridge.exchange.engine import Engine
 from bascule.bridge.exchange.futures import FuturesAccount
-from bascule.bridge.exchange.futuresroutes import eight, price_text
 from bascule.bridge.exchange.ledger import FREE, LOCKED, isolated
 from bascule.bridge.exchange.orders import Event, Order, Trade
-from bascule.bridge.exchange.wire import plain
+from bascule.bridge.exchange.wire import eight, plain, price_text
 
 ZERO = Decimal(0)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+_WIDE = Context(prec=80, rounding=ROUND_HALF_UP)
 Json = dict[str, Any] | list[Any]
 
 
@@ -70,6 +71,16 @@ def plain(value: Decimal) -> str:
     """A decimal number without exponent and without trailing zeros."""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def eight(value: Decimal) -> str:
+    """Eight decimals at most."""
+    return plain(_WIDE.quantize(value, Decimal(1).scaleb(-8)))
+
+
+def price_text(value: Decimal) -> str:
+    """A price that was divided: eighteen decimals at most."""
+    return plain(_WIDE.quantize(value, Decimal(1).scaleb(-18)))
 
 
 def power_of_ten(exponent: int) -> str:
