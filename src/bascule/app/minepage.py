@@ -95,7 +95,7 @@ def _curves(judgements: Sequence[Judgement], plans: Sequence[Plan]) -> Section:
         return figures.lines(curves, x=x, y=y)
 
     valid, tried = "IC of the pool, valid part", "proposals"
-    promised = "IC that the search's own pool promises"
+    promised = "IC that its own pool promises"
     return Section(
         "Learning curves",
         "Searchers see the train part only. The valid part has its say in which factors make up the pool, so "
