@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,9 @@ from bascule.models.samples import Samples
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_WIDTH = 64
 
 
 @dataclass
@@ -73,7 +76,7 @@ def fit(data: Mapping[str, Any], settings: ModelSettings, bar: Timeframe, seed: 
         features = _matrix(data[f"{name}_features"])
         label = np.asarray(data[f"{name}_labels"], np.float32).reshape(len(features), -1)[:, 0]
         parts.append(_samples(features, label, begin))
-        begin += len(features)
+        begin = int(parts[-1].row[-1]) + 1 if len(features) else begin
     chosen.fits(parts[0].features.shape[1], settings.steps)
     weights = None
     if chosen.weighted:
@@ -93,8 +96,9 @@ def fit(data: Mapping[str, Any], settings: ModelSettings, bar: Timeframe, seed: 
 
 
 def _samples(features: FloatArray, label: FloatArray, begin: int) -> Samples:
-    rows = np.arange(begin, begin + len(features))
-    return Samples(features, label, rows, np.zeros(len(features), np.int64))
+    """Samples in order, `_WIDTH` of them a row: some of qlib's networks measure an IC within each time."""
+    place = np.arange(len(features))
+    return Samples(features, label, begin + place // _WIDTH, place % _WIDTH)
 
 
 def _matrix(features: pd.DataFrame) -> FloatArray:
@@ -104,6 +108,6 @@ def _matrix(features: pd.DataFrame) -> FloatArray:
 def _axis(rows: int, bar: Timeframe) -> Panel:
     """An axis for samples of one pair, in order; FreqAI has taken out rows, so their times are not needed."""
     start = np.datetime64(0, "ns")
-    time = bar.axis(start, start + (rows - 1) * bar.delta)
-    names: Sequence[str] = ("PAIR_X",)
-    return Panel(bar, time, tuple(names), {}, np.full(1, start))
+    time = bar.axis(start, start + (max(rows, 1) - 1) * bar.delta)
+    names = tuple(f"S{number:02d}_X" for number in range(_WIDTH))
+    return Panel(bar, time, names, {}, np.full(_WIDTH, start))
