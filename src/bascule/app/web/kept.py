@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -54,6 +54,27 @@ class Kept(Generic[Value]):
             while len(self._values) > self._most:
                 self._values.popitem(last=False)
             return held[1]
+
+
+def readable(
+    places: Mapping[str, Path], read: Callable[[str, Path], Value | None]
+) -> tuple[list[Value], tuple[str, ...]]:
+    """What can be read of many places, and what is wrong with the others: one damaged file hides only itself.
+
+    Args:
+        places: by name.
+        read: from name and path to a value; None where there is nothing.
+    """
+    found, problems = [], []
+    for name, path in places.items():
+        try:
+            value = read(name, path)
+        except BasculeError as error:
+            problems.append(f"{name}: {error}")
+            continue
+        if value is not None:
+            found.append(value)
+    return found, tuple(problems)
 
 
 def folders(home: Path) -> dict[str, Path]:

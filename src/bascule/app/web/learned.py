@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bascule.app.web.kept import Kept, folders
+from bascule.app.web.kept import Kept, folders, readable
 from bascule.app.web.runs import Runs
-from bascule.core import StoreError
+from bascule.core import BasculeError, StoreError
 from bascule.models.champions import HISTORY, MODELS, Champions, Event
 from bascule.models.compare import LEADERBOARD
 
@@ -62,14 +62,25 @@ class Learned:
         return [_store(name, path) for name, path in sorted(places.items()) if _is_store(path)]
 
     def boards(self) -> list[Board]:
-        """Newest first."""
-        found = []
-        for name, path in folders(self.runs.home).items():
-            for board, place in folders(path / "compare").items():
-                file = place / LEADERBOARD
-                if file.is_file():
-                    found.append(_told(name, board, self._board(file), file.stat().st_mtime))
+        """Those that can be read, newest first."""
+        found, _ = readable(self._places(), self._told)
         return sorted(found, key=lambda board: board.made, reverse=True)
+
+    def problems(self) -> tuple[str, ...]:
+        """Why others cannot be read."""
+        return readable(self._places(), self._told)[1]
+
+    def _places(self) -> dict[str, Path]:
+        return {
+            f"{name}/{board}": place / LEADERBOARD
+            for name, path in folders(self.runs.home).items()
+            for board, place in folders(path / "compare").items()
+            if (place / LEADERBOARD).is_file()
+        }
+
+    def _told(self, name: str, path: Path) -> Board:
+        run, _, board = name.partition("/")
+        return _told(run, board, self._board(path), path.stat().st_mtime)
 
 
 def _is_store(path: Path) -> bool:
@@ -80,7 +91,7 @@ def _store(name: str, path: Path) -> Store:
     found = Champions(path)
     try:
         history = found.history()
-    except StoreError as error:
+    except BasculeError as error:
         return Store(name, found.serving, len(found.finished()), (), str(error))
     return Store(name, found.serving, len(found.finished()), history[::-1])
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bascule.app.web.kept import Kept, Missing, folders
+from bascule.app.web.kept import Kept, Missing, folders, readable
 from bascule.core import StoreError
 
 Status = Literal["waiting", "running", "stopped", "done"]
@@ -87,10 +87,14 @@ class Searches:
         self._plain: Kept[dict[str, Any]] = Kept(_plain, 256)
 
     def all(self, now: float | None = None) -> list[Search]:
-        """Those at work first, then newest first."""
+        """Those that can be read: those at work first, then newest first."""
         order = {"running": 0, "waiting": 1, "stopped": 2, "done": 2}
-        found = [self._search(name, path, now) for name, path in self._places().items()]
+        found, _ = readable(self._places(), lambda name, path: self._search(name, path, now))
         return sorted(found, key=lambda one: (order[one.status], -one.changed))
+
+    def problems(self) -> tuple[str, ...]:
+        """Why others cannot be read."""
+        return readable(self._places(), lambda name, path: self._search(name, path, None))[1]
 
     def get(self, name: str, now: float | None = None) -> Search:
         """One of them.

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bascule.app.web.kept import Kept, Missing, folders, thinned
+from bascule.app.web.kept import Kept, Missing, folders, readable, thinned
 from bascule.core import StoreError
 
 MARKERS = ("data", "factors", "train", "signals", "backtest", "report")
@@ -92,9 +92,13 @@ class Runs:
         self._manifest = Kept(_json, 32)
 
     def all(self) -> list[Run]:
-        """Newest first."""
-        found = [self._run(name, path) for name, path in folders(self.home).items()]
-        return sorted((run for run in found if run), key=lambda run: run.changed, reverse=True)
+        """Those that can be read, newest first."""
+        found, _ = readable(folders(self.home), self._run)
+        return sorted(found, key=lambda run: run.changed, reverse=True)
+
+    def problems(self) -> tuple[str, ...]:
+        """Why others cannot be read."""
+        return readable(folders(self.home), self._run)[1]
 
     def get(self, name: str) -> Run:
         """One of them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -18,6 +19,7 @@ from bascule.app.web.render import render
 from bascule.app.web.runs import Run
 from bascule.app.web.services import Services, services, summary
 from bascule.app.web.watch import Series
+from bascule.core import BasculeError
 
 router = APIRouter(include_in_schema=False)
 
@@ -35,8 +37,9 @@ def _overview(request: Request, found: Services, bots: list[dict[str, Any]]) -> 
     newest = next((run for run in runs if run.finished), None)
     wealth = None
     if newest is not None:
-        when, curves = found.runs.equity(newest)
-        wealth = charts.line(when, curves, log=True)
+        with contextlib.suppress(BasculeError):  # the run's own page says what is wrong with it
+            when, curves = found.runs.equity(newest)
+            wealth = charts.line(when, curves, log=True)
     searches = found.searches.all()
     live = next((one for one in searches if one.looks), None)
     return render(

@@ -10,7 +10,7 @@ from starlette.responses import FileResponse, Response
 
 from bascule.app.web import charts
 from bascule.app.web.guard import REPORT_POLICY
-from bascule.app.web.kept import Missing
+from bascule.app.web.kept import Missing, readable
 from bascule.app.web.mined import REPORT, Search
 from bascule.app.web.render import render
 from bascule.app.web.runs import Run, Runs, numbers
@@ -77,7 +77,13 @@ def sheet(request: Request, library: str, name: str) -> Response:
 def searches(request: Request) -> Response:
     """All searches."""
     found = services(request).searches.all()
-    return render(request, "searches.html", searches=found, chart=_curves(found[:8]))
+    return render(
+        request,
+        "searches.html",
+        searches=found,
+        chart=_curves(found[:8]),
+        problems=services(request).searches.problems(),
+    )
 
 
 @router.get("/searches/{name}")
@@ -120,10 +126,8 @@ def _curves(found: list[Search]) -> dict[str, Any] | None:
 def models(request: Request) -> Response:
     """Who serves, and the leaderboards."""
     found = services(request)
-    windows = []
-    for run in found.runs.all():
-        if "signals" in run.facts:
-            windows.append((run, found.runs.manifest(run)["models"]))
+    signals = {run.name: run.folder for run in found.runs.all() if "signals" in run.facts}
+    windows, problems = readable(signals, lambda name, _: _windows(found.runs, name))
     boards = [
         (
             board,
@@ -133,7 +137,21 @@ def models(request: Request) -> Response:
         )
         for board in found.learned.boards()
     ]
-    return render(request, "models.html", stores=found.learned.stores(), boards=boards, windows=windows)
+    return render(
+        request,
+        "models.html",
+        stores=found.learned.stores(),
+        boards=boards,
+        windows=windows,
+        problems=(*found.learned.problems(), *problems),
+    )
+
+
+def _windows(runs: Runs, name: str) -> tuple[Run, list[dict[str, Any]]]:
+    """A run and the models of its bundle."""
+    run = runs.get(name)
+    models: list[dict[str, Any]] = runs.manifest(run)["models"]
+    return run, models
 
 
 # -- runs ------------------------------------------------------------------------------------------------
@@ -142,7 +160,9 @@ def models(request: Request) -> Response:
 @router.get("/runs")
 def runs(request: Request) -> Response:
     """All runs."""
-    return render(request, "runs.html", runs=services(request).runs.all())
+    return render(
+        request, "runs.html", runs=services(request).runs.all(), problems=services(request).runs.problems()
+    )
 
 
 @router.get("/runs/{name}")
@@ -151,11 +171,17 @@ def run(request: Request, name: str) -> Response:
     found = services(request)
     one = found.runs.get(name)
     drawn, problems = _drawn(found.runs, one)
+    alpha: dict[str, Any] = {}
+    if "signals" in one.facts:
+        try:
+            alpha = found.runs.alpha(one)
+        except BasculeError as error:
+            problems.append(str(error))
     return render(
         request,
         "run.html",
         run=one,
-        alpha=found.runs.alpha(one) if "signals" in one.facts else {},
+        alpha=alpha,
         charts=drawn,
         problems=problems,
         report=(one.folder / "report.html").is_file(),
