@@ -111,3 +111,12 @@ def test_other_venues_cannot_be_asked() -> None:
     found = permissions(ccxt.kraken())
     assert found.withdraw is None
     assert "kraken" in found.said
+
+
+def test_in_a_rehearsal_nobody_else_is_asked(venue: Venue) -> None:
+    api = ccxt.binance({"apiKey": "k" * 10, "secret": "s" * 10})
+    api.urls["api"]["public"] = f"http://127.0.0.1:{venue.server.server_port}/api/v3"
+    found = permissions(api)
+    assert found.withdraw is None
+    assert "plays the venue" in found.said
+    assert not venue.signed

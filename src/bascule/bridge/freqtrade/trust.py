@@ -1,0 +1,56 @@
+"""Whom a live bot trusts: bundles vouched for by known keys, and API keys that cannot withdraw.
+
+Live trading takes signed bundles only (`signals.signing`). The public keys stand in the configuration under
+``bascule.trusted_keys``; ``bascule.unsigned: true`` takes unsigned ones all the same. Dry runs and backtests
+take unsigned bundles; a signature that is damaged, or of a key that is not trusted, is refused wherever
+trusted keys are named.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from freqtrade.enums import RunMode
+
+from bascule.bridge.freqtrade.keys import Permissions, require_least
+from bascule.core import BridgeError
+from bascule.signals import Bundle, signing
+
+
+def require_trusted(bundle: Bundle, config: dict[str, Any]) -> str | None:
+    """The id of the key that vouches for a bundle; None where it is unsigned and may be.
+
+    Raises:
+        BundleError: it must be signed and is not, or its signature does not hold.
+        BridgeError: ``bascule.trusted_keys`` is no list of files.
+    """
+    options = config.get("bascule") or {}
+    named, unsigned = options.get("trusted_keys") or [], options.get("unsigned", False)
+    if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
+        raise BridgeError(
+            f"not a list of files: {named!r}", where="bascule.trusted_keys", remedy="name signing.pub files"
+        )
+    if not isinstance(unsigned, bool):
+        raise BridgeError(
+            f"neither true nor false: {unsigned!r}", where="bascule.unsigned", remedy="say which"
+        )
+    trusted = [Path(one).expanduser() for one in named]
+    if config.get("runmode") == RunMode.LIVE and not unsigned:
+        return signing.require_signed(bundle.path, trusted)
+    return signing.signer(bundle.path, trusted) if trusted else None
+
+
+def require_least_privilege(exchange: Any, config: dict[str, Any]) -> Permissions | None:
+    """What the API key of a live bot may do; None in other runs, which use none.
+
+    Args:
+        exchange: freqtrade's exchange.
+        config: freqtrade's configuration.
+
+    Raises:
+        BridgeError: the key may withdraw.
+    """
+    if config.get("runmode") != RunMode.LIVE:
+        return None
+    return require_least(exchange._api)
