@@ -144,6 +144,18 @@ def test_a_restarted_bot_takes_its_models_up(spot: Research, tmp_path: Path, clo
         assert float(after[name]) == float(before[name])
 
 
+def test_a_pair_without_candles_on_disk_stops_nobody(spot: Research, tmp_path: Path, clock: Any) -> None:
+    mine = live(spot, tmp_path, kept=1_500)
+    history = mine.freqai.dd.historic_data["ADA/USDT"]
+    history["1h"] = history["1h"].iloc[:0]
+    analysed(mine)
+    trained(mine)
+    analysed(mine)
+    clock.move_to((NOW + pd.Timedelta(hours=1)).to_pydatetime())
+    mine.dp.now = NOW + pd.Timedelta(hours=1)
+    assert analysed(mine)["covered"] == 1 and analysed(mine, "ADA/USDT")["date"] == NOW.floor("h")
+
+
 def test_a_universe_without_history_is_refused(spot: Research, tmp_path: Path, clock: Any) -> None:
     from freqtrade.exceptions import OperationalException
 

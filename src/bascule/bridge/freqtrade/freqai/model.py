@@ -95,8 +95,18 @@ class BasculeFreqaiModel(BaseRegressionModel):
     def start(self, dataframe: pd.DataFrame, metadata: dict[str, Any], strategy: IStrategy) -> pd.DataFrame:
         """FreqAI's entry for one pair and candle; see `IFreqaiModel`."""
         self._strategy = strategy
+        if self._live():
+            self._begin_histories(strategy)
         found: pd.DataFrame = super().start(dataframe, metadata, strategy)
         return found
+
+    def _begin_histories(self, strategy: IStrategy) -> None:
+        """Give pairs without candles on disk those of the exchange: FreqAI fails where it has none."""
+        with self.dd.history_lock:
+            for pair, frames in self.dd.historic_data.items():
+                for bar, frame in frames.items():
+                    if not len(frame):
+                        frames[bar] = strategy.dp.get_pair_dataframe(pair, bar)
 
     def view(self, strategy: IStrategy) -> View:
         """Everybody's candles and factors as they are now; computed once a candle.
