@@ -173,7 +173,7 @@ def backtest(options: argparse.Namespace) -> None:
     from bascule.bridge.freqtrade import run
     from bascule.bridge.freqtrade.config import TradeSettings
 
-    pairs, days = (8, 60) if options.quick else (50, 365)
+    pairs, days = (8, 60) if options.quick else (options.pairs, options.days)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         store = candles(pairs, 60 + days, folder)
@@ -317,6 +317,8 @@ def main() -> None:
     )
     parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="default: all")
     parser.add_argument("--quick", action="store_true", help="small sizes")
+    parser.add_argument("--pairs", type=int, default=50, help="pairs of the backtest")
+    parser.add_argument("--days", type=int, default=365, help="days of the backtest")
     parser.add_argument("--repeats", type=int, default=3, help="turns of each contender")
     parser.add_argument("--candles", type=int, default=20, help="candles of the live section")
     options = parser.parse_args()

@@ -79,7 +79,7 @@ def job(
     research: Research, folder: Path, trading: dict[str, Any], mode: str | None = None, **changes: Any
 ) -> run.Job:
     settings = TradeSettings(trading=TradingSettings.read(trading), mode=mode)
-    return replace(run.Job(research.bundle, folder, research.datadir, settings, timeout=300), **changes)
+    return replace(run.Job(research.bundle, folder, research.datadir, settings, timeout=900), **changes)
 
 
 def orders(trades: pd.DataFrame) -> pd.Series:
@@ -104,7 +104,10 @@ def unbiased(here: run.Job, startup: int) -> None:
 def assert_same_history(early: pd.DataFrame, whole: pd.DataFrame, until: pd.Timestamp) -> None:
     """Two backtests that end at different times made the same trades before."""
     columns = ["pair", "open_date", "close_date", "open_rate", "stake_amount", "profit_abs", "exit_reason"]
-    parts = [one[one["close_date"] < until][columns].reset_index(drop=True) for one in (early, whole)]
+    parts = [
+        one[one["close_date"] < until][columns].sort_values(["open_date", "pair"], ignore_index=True)
+        for one in (early, whole)
+    ]
     assert len(parts[0]) > 30
     pd.testing.assert_frame_equal(*parts)
 

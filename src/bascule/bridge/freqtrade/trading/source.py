@@ -145,7 +145,7 @@ def _continues(old: Panel, new: Panel) -> bool:
 
 def joined(first: SignalFrame, then: SignalFrame) -> SignalFrame:
     """Two stretches of signals of the same instruments, one right after the other."""
-    arrays = {
+    arrays: dict[str, Any] = {
         one.name: np.concatenate([getattr(first, one.name), getattr(then, one.name)])
         for one in fields(first)
         if one.name not in ("timeframe", "instruments")
