@@ -89,6 +89,10 @@ def test_which_variables_are_secret() -> None:
         "FREQTRADE__STAKE_CURRENCY": "USDTUSDT",
         "PATH": "/usr/bin:/bin",
     }
+    producers = {
+        "FREQTRADE__EXTERNAL_MESSAGE_CONSUMER__PRODUCERS": '[{"name": "a", "ws_token": "t0ken-of-a"}]'
+    }
+    assert "t0ken-of-a" in secrets_of(producers).values()
     assert set(secrets_of(environment)) == {name for name in environment if "CURRENCY" not in name} - {"PATH"}
 
 

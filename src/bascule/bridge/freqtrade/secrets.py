@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import json
 import logging
 import re
 import zipfile
@@ -58,14 +59,23 @@ class Leak:
 
 
 def secrets_of(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables of freqtrade whose values are secret: name → value."""
-    return {
+    """Variables of freqtrade whose values are secret: name → value; of lists of producers also each token."""
+    found = {
         name: value
         for name, value in environment.items()
-        if name.startswith(PREFIX)
-        and any(mark in name.rsplit("__", 1)[-1].upper().replace("API_KEY", "KEY") for mark in _MARKS)
-        and len(value) >= SHORTEST
+        if name.startswith(PREFIX) and any(mark in name.rsplit("__", 1)[-1].upper() for mark in _MARKS)
     }
+    for name in [one for one in found if one.endswith("PRODUCERS")]:
+        found |= {f"{name}[{i}]": token for i, token in enumerate(_tokens(found[name]))}
+    return {name: value for name, value in found.items() if len(value) >= SHORTEST}
+
+
+def _tokens(text: str) -> list[str]:
+    """Tokens in a JSON list of producers; of a malformed one none: it is secret as a whole."""
+    try:
+        return [str(one["ws_token"]) for one in json.loads(text)]
+    except (ValueError, TypeError, KeyError):
+        return []
 
 
 class Redact(logging.Filter):
