@@ -105,11 +105,16 @@ class ReplayMarket:
                 where="replay exchange",
                 remedy="serve a panel with open, high, low, close and volume",
             )
+        # length of a candle (one hour where there is no panel), and where the first one opens
+        self.step_ms = (self.panel.timeframe if self.panel else Timeframe(3_600)).seconds * 1_000
+        first = self.panel.time[0] if self.panel else np.datetime64(0, "ns")
+        self._first_ms = int(first.astype("datetime64[ms]").astype(np.int64))
         self.listings = self._list([Instrument.parse(name) for name in names])
         # the rows that hold a candle, per instrument
         self._rows = lru_cache(maxsize=None)(self._find_rows)
         # klines of closed candles as they were written: writing numbers is most of the work of an answer
         self.told: dict[tuple[int, int, int], list[Any]] = {}
+        self._levels: dict[int, tuple[int, Decimal]] = {}
         self._ticks = lru_cache(maxsize=8_192)(self._walk)
 
     def _list(self, instruments: Sequence[Instrument]) -> dict[str, Listing]:
@@ -162,16 +167,11 @@ class ReplayMarket:
         """The clock in Unix milliseconds."""
         return milliseconds(self.clock)
 
-    @property
-    def step_ms(self) -> int:
-        """Length of the panel's candles in milliseconds (one hour where there is no panel)."""
-        return (self.panel.timeframe if self.panel else Timeframe(3_600)).seconds * 1_000
-
     def open_ms(self, row: int) -> int:
         """Open time of a panel row in Unix milliseconds."""
         if self.panel is None:
             return 0
-        return int(self.panel.time[0].astype("datetime64[ms]").astype(np.int64)) + row * self.step_ms
+        return self._first_ms + row * self.step_ms
 
     def _row_of(self, ms: int) -> int:
         """The row whose candle contains the moment; negative before the panel."""
@@ -277,12 +277,18 @@ class ReplayMarket:
 
     def level_quantity(self, listing: Listing, now: int) -> Decimal:
         """What each level of the book holds: a share of the last candles' volume, or the floor's worth."""
-        recent = self.candles(listing, Timeframe(self.step_ms // 1_000), now=now, limit=2)
-        price = self.last_price(listing, now)
-        if price is None:
+        tick = self.last_tick(listing, now)
+        if tick is None:
             return Decimal(0)
-        amount = max(float(recent.fields["volume"].max()) * self.depth_share, self.depth_floor / price)
-        return Decimal(f"{amount:.{listing.quantity_decimals}f}")
+        known = self._levels.get(listing.column)
+        if known is not None and known[0] == tick.ms:  # it changes with the price, not with the question
+            return known[1]
+        recent = self.candles(listing, Timeframe(self.step_ms // 1_000), now=now, limit=2)
+        share = float(recent.fields["volume"].max()) * self.depth_share
+        amount = max(share, self.depth_floor / float(tick.price))
+        quantity = Decimal(f"{amount:.{listing.quantity_decimals}f}")
+        self._levels[listing.column] = (tick.ms, quantity)
+        return quantity
 
     def events(
         self, field: str, listing: Listing, *, now: int, start: int | None, end: int | None, limit: int
