@@ -199,58 +199,56 @@ class Journal:
             self._upsert(connection, schema.states, ("rule", "subject"), rows[start : start + _CHUNK])
 
     def _write_turns(self, connection: sa.Connection, turns: Sequence[tuple[Rule, Sample, Turn]]) -> Taken:
-        table = schema.events
-        events: list[Event] = []
-        planned: list[dict[str, Any]] = []
+        rows: list[dict[str, Any]] = []
+        held: dict[tuple[str, str], dict[str, Any]] = {}  # firings of this very batch that still hold
+        over: list[dict[str, Any]] = []  # clearings of earlier ones
         for rule, one, turn in turns:
-            fired = turn == "fired"
-            if not fired:
-                mine = (table.c.rule == rule.name) & (table.c.subject == one.subject)
-                connection.execute(
-                    table.update()
-                    .where(mine & (table.c.kind == "fired") & table.c.closed.is_(None))
-                    .values(closed=seconds(one.at))
-                )
-            text = _told(rule, one, turn)
-            event = self._write_event(
-                connection, one.at, turn, rule.name, one.subject,
-                rule.level if fired else "info", text, one.value,
+            place, fired = (rule.name, one.subject), turn == "fired"
+            row = _event_row(
+                one.at, turn, *place, rule.level if fired else "info", _told(rule, one, turn), one.value,
                 tell=any(action.do == "alert" for action in rule.actions),
             )  # fmt: skip
-            events.append(event)
+            rows.append(row)
             if fired:
-                planned += [
-                    _plan(rule, one, event, action) for action in rule.actions if action.do != "alert"
-                ]
+                held[place] = row
+            elif place in held:
+                held.pop(place)["closed"] = row["at"]
+            else:
+                over.append({"of": rule.name, "whose": one.subject, "then": row["at"]})
+        self._close(connection, over)
+        events = self._write_events(connection, rows)
+        planned = [
+            _plan(rule, one, event, action)
+            for (rule, one, turn), event in zip(turns, events, strict=True)
+            for action in rule.actions
+            if turn == "fired" and action.do != "alert"
+        ]
         if not planned:
             return Taken(tuple(events), ())
         connection.execute(_insert(connection, schema.actions).on_conflict_do_nothing(), planned)
-        keys = [row["key"] for row in planned]
-        rows = connection.execute(sa.select(schema.actions).where(schema.actions.c.key.in_(keys))).mappings()
-        return Taken(tuple(events), tuple(_action(row) for row in rows))
-
-    def _write_event(
-        self,
-        connection: sa.Connection,
-        at: datetime,
-        kind: str,
-        rule: str,
-        subject: str,
-        level: str,
-        text: str,
-        value: float,
-        *,
-        tell: bool,
-    ) -> Event:
+        table = schema.actions
         found = connection.execute(
-            schema.events.insert().values(
-                at=seconds(at), kind=kind, rule=rule, subject=subject, level=level, text=text, value=value,
-                tell=tell,
-            )
-        )  # fmt: skip
-        assert found.inserted_primary_key is not None
-        number = int(found.inserted_primary_key[0])
-        return Event(number, at, kind, rule, subject, level, text, value)
+            sa.select(table).where(table.c.event >= events[0].id).order_by(table.c.id)
+        ).mappings()
+        return Taken(tuple(events), tuple(_action(row) for row in found))
+
+    def _close(self, connection: sa.Connection, over: Sequence[Mapping[str, Any]]) -> None:
+        table = schema.events
+        mine = (table.c.rule == sa.bindparam("of")) & (table.c.subject == sa.bindparam("whose"))
+        close = table.update().where(mine & (table.c.kind == "fired") & table.c.closed.is_(None))
+        if over:
+            connection.execute(close.values(closed=sa.bindparam("then")), over)
+
+    def _write_events(self, connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> list[Event]:
+        """Write events; returns them with their numbers, in the same order."""
+        table = schema.events
+        insert = table.insert().returning(table.c.id, sort_by_parameter_order=True)
+        events = []
+        for start in range(0, len(rows), _CHUNK):
+            part = rows[start : start + _CHUNK]
+            numbers = connection.execute(insert, part).scalars().all()
+            events += [event_of({**row, "id": number}) for row, number in zip(part, numbers, strict=True)]
+        return events
 
     def _upsert(
         self,
@@ -298,10 +296,11 @@ class Journal:
                 )
             )  # fmt: skip
             if status == "failed":
-                self._write_event(
-                    connection, now, "action", f"action-{action.do}", action.target, "critical",
-                    f"{action.do} of {action.target} failed for good: {outcome}", 0.0, tell=True,
-                )  # fmt: skip
+                text = f"{action.do} of {action.target} failed for good: {outcome}"
+                row = _event_row(
+                    now, "action", f"action-{action.do}", action.target, "critical", text, 0.0, tell=True
+                )
+                self._write_events(connection, [row])
 
     # -- the rest --------------------------------------------------------------------------------------
 
@@ -330,6 +329,15 @@ class Journal:
                 table.delete().where((table.c.at < seconds(before)) & (table.c.metric != "bot.equity"))
             )
             return int(found.rowcount)
+
+
+def _event_row(
+    at: datetime, kind: str, rule: str, subject: str, level: str, text: str, value: float, *, tell: bool
+) -> dict[str, Any]:
+    return {
+        "at": seconds(at), "kind": kind, "rule": rule, "subject": subject, "level": level, "text": text,
+        "value": value, "closed": None, "tell": tell,
+    }  # fmt: skip
 
 
 def _told(rule: Rule, one: Sample, turn: Turn) -> str:
