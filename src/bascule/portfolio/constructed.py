@@ -177,6 +177,7 @@ def constructed_weights(
     settings: ConstructedSettings,
     fields: frozenset[str],
     *,
+    first: int = 0,
     progress: Progress = silent,
 ) -> FloatArray:
     """Target weights as shares of equity, float32 ``[T, N]``; 0 = no position, negative = short.
@@ -187,6 +188,7 @@ def constructed_weights(
         budget: share of the optimised weights that the market's risk leaves, in [0, 1] ``[T]``.
         settings: objective, limits and windows.
         fields: fields of the panel that may be read, so that a store with more gives no other numbers.
+        first: rows before this one are not asked for: theirs may stay 0.
         progress: told about rebalances done.
     """
     result = np.zeros(panel.shape)
@@ -200,7 +202,8 @@ def constructed_weights(
     number = grid // settings.every
     chosen: dict[int, Float64Array] = {}
     views: dict[int, _View | None] = {}
-    for epoch in _epochs(wanted, number, settings):
+    asked = number[min(first, len(number) - 1)]
+    for epoch in _epochs(wanted, number, int(asked), settings):
         # risk at a rebalance is the same in both epochs that go through it
         views = {row: view for row, view in views.items() if row in epoch.rows}
         weights: Float64Array | None = None
@@ -227,15 +230,20 @@ class _Epoch:
     first: int
 
 
-def _epochs(wanted: IntArray, number: IntArray, settings: ConstructedSettings) -> Iterator[_Epoch]:
+def _epochs(
+    wanted: IntArray, number: IntArray, asked: int, settings: ConstructedSettings
+) -> Iterator[_Epoch]:
+    """Those that lead to rebalances of number ``asked`` and later."""
     if not settings.stateful:
-        yield from (_Epoch((int(row),), int(row)) for row in wanted)
+        yield from (_Epoch((int(row),), int(row)) for row in wanted[number[wanted] >= asked])
         return
     which = number[wanted] // settings.memory
     for one in np.unique(which):
         mine = wanted[which == one]
-        before = wanted[which == one - 1]
-        yield _Epoch(tuple(int(row) for row in (*before, *mine)), int(mine[0]))
+        used = mine[number[mine] >= asked]
+        if len(used):
+            before = wanted[which == one - 1]
+            yield _Epoch(tuple(int(row) for row in (*before, *mine)), int(used[0]))
 
 
 def _parts(panel: Panel, settings: ConstructedSettings, fields: frozenset[str]) -> Parts | None:

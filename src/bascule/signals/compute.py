@@ -174,6 +174,7 @@ def finish(
     spec: SignalSpec,
     *,
     model_id: NDArray[np.str_] | None = None,
+    first: int = 0,
     progress: Progress = silent,
 ) -> SignalFrame:
     """From the models' raw outputs to signals.
@@ -190,6 +191,7 @@ def finish(
         raw: model outputs ``[T, N]``, NaN where there is none.
         spec: the recipe.
         model_id: the model behind each row ``[T]``; default one unnamed model wherever there is an output.
+        first: rows before this one are not asked for: constructed weights, which cost time, may stay 0 there.
         progress: told about portfolios constructed.
     """
     from bascule import risk
@@ -212,7 +214,7 @@ def finish(
         alpha_rank=ranks,
         expected_return=expected,
         risk_score=scores.score,
-        target_weight=_weights(ranged, ranks, expected, scores, spec, progress),
+        target_weight=_weights(ranged, ranks, expected, scores, spec, first, progress),
         stop_distance=stop_distance(scores, spec),
         portfolio_risk=scores.portfolio,
         regime=scores.regime,
@@ -226,6 +228,7 @@ def _weights(
     expected: FloatArray,
     scores: RiskScores,
     spec: SignalSpec,
+    first: int,
     progress: Progress,
 ) -> FloatArray:
     from bascule.portfolio import constructed_weights, target_weights
@@ -237,7 +240,9 @@ def _weights(
     # what has a rank but no volatility yet has no expected return: it may be held, for its risk alone
     alpha = np.where(np.isfinite(ranks) & ~np.isfinite(alpha), np.float32(0.0), alpha)
     budget = settings.budget(scores.portfolio)
-    return constructed_weights(panel, alpha, budget, settings.construction, LIVE_FIELDS, progress=progress)
+    return constructed_weights(
+        panel, alpha, budget, settings.construction, LIVE_FIELDS, first=first, progress=progress
+    )
 
 
 def rank_rows(values: FloatArray) -> FloatArray:

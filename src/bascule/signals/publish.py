@@ -82,7 +82,7 @@ class BundlePublisher:
                 activate=False,
             )
         except BundleError as error:
-            there = Path(error.where)
+            there = Path(error.where or ".")
             if there.parent != self.folder or not (there / MANIFEST).exists():
                 raise
             # of the same second and the same parts: left by a step that was killed before its turn

@@ -47,8 +47,9 @@ class StopSettings(Settings):
 
 
 class RuleSettings(Settings):
-    """When to enter and leave. Short side: the same, mirrored (rank 0 = best short). Ranks count where weights
-    follow from ranks; constructed portfolios are entered and left by their weights.
+    """When to enter and leave. Short side: the same, mirrored (rank 0 = best short).
+
+    Ranks count where weights follow from ranks; constructed portfolios are entered and left by their weights.
 
     Defaults of freqtrade's hyper-optimisable parameters of the same names.
     """
@@ -116,7 +117,7 @@ class SignalSettings(Settings):
 
     @property
     def by_weight(self) -> bool:
-        """True if what is held is what has a target weight, whatever its rank: the weights are constructed."""
+        """True if what has a target weight is held, whatever its rank: the weights are constructed."""
         return self.portfolio.construction is not None
 
     @property
