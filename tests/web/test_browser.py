@@ -216,6 +216,28 @@ def test_a_bot_is_paused(visit: Visit, address: str, tmp_path: Path) -> None:
     shot(page, "bot", tmp_path)
 
 
+@pytest.mark.slow
+def test_a_tear_sheet_is_made_and_shown(browser: Any, home: Path, tmp_path: Path) -> None:
+    services = office.services(home, tmp_path, data=Path("run.yaml"), state=tmp_path / "sheet.sqlite")
+    with served(services) as address:
+        context = browser.new_context(**DESK)
+        page = context.new_page()
+        log_in(page, address)
+        page.goto(f"{address}/factors/alpha158/KMID2")
+        page.locator("button[data-post*=sheet]").click()
+        frame = page.frame_locator("iframe")
+        expect(frame.locator("h1")).to_have_text("KMID2", timeout=240_000)  # the page loads itself again
+        expect(frame.locator(".plotly .main-svg").first).to_be_visible()
+        shot(page, "tear-sheet", tmp_path)
+        (job,) = services.jobs.all()
+        assert (job.state, job.who, job.target) == ("done", "ada", "alpha158/KMID2")
+        page.goto(f"{address}/factors")
+        page.wait_for_selector("html[data-ready]")
+        page.locator("#words-sought").press_sequentially("KMID2")
+        expect(page.locator(".tabulator-cell[tabulator-field=sheet]").first).to_have_text("●")
+        context.close()
+
+
 PRYING = """<!doctype html><body><script>
 const out = [origin];
 try { out.push(document.cookie) } catch { out.push("no cookie") }
