@@ -110,7 +110,7 @@ def bot_server(bot: FakeBot) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with _serving(Handler) as url:
+    with serving(Handler) as url:
         yield url
 
 
@@ -130,12 +130,12 @@ def webhook(took: list[dict[str, Any]], code: list[int]) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with _serving(Handler) as url:
+    with serving(Handler) as url:
         yield url.replace("http://", "json://") + "/?store=no"
 
 
 @contextmanager
-def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
