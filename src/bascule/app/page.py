@@ -52,7 +52,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of already formatted cells; ``words`` sets all as text, not as numbers, ``texts`` single columns."""
+    """Rows of already formatted cells; ``words`` sets all columns as text, ``texts`` single ones."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str | Cell]]
