@@ -89,7 +89,7 @@ def test_a_running_bot_obeys_and_takes_up_a_new_champion(tmp_path: Path) -> None
         journal = lambda: emergency.journal(space.folder)  # noqa: E731
         with running(space, log) as bot:
             wait_for(lambda: trades("is_open = 1") >= 1, 120, bot, log)
-            new = rewrite(research, tmp_path / "bundles", critical_risk=0.999)
+            new = rewrite(research, tmp_path / "bundles", exit_rank=0.11)
             wait_for(lambda: f"bundle {new.id}" in log.read_text(), 60, bot, log)
             send("halt", "looks odd")
             wait_for(lambda: bool(journal()) and emergency.obeyed(space.folder, 1) is not None, 60, bot, log)
