@@ -236,7 +236,8 @@ def test_it_travels_to_other_processes_without_its_signals(spot: Research) -> No
     from bascule.bridge.freqtrade import FactorStrategy
 
     mine = FactorStrategy(settings(spot))
-    mine.advise_exit(rows(alpha_rank=[0.5], date=pd.date_range("2023-03-01", periods=1, tz="UTC")), {"pair": "BTC/USDT"})
+    date = pd.date_range("2023-03-01", periods=1, tz="UTC")
+    mine.advise_exit(rows(alpha_rank=[0.5], date=date), {"pair": "BTC/USDT"})
     copied = pickle.loads(pickle.dumps(mine))
     assert copied._rows == {} and copied.entry_rank.value == 0.75
     assert mine.version().endswith(spot.bundle.id)

@@ -35,12 +35,16 @@ def trade_prepare(
     capital: Annotated[float | None, typer.Option(help="live: most that the bot may use")] = None,
     replay: Annotated[str | None, typer.Option(help="address of the replay exchange of a rehearsal")] = None,
     port: Annotated[int | None, typer.Option(help="of freqtrade's REST server")] = None,
+    trust: Annotated[
+        list[Path] | None, typer.Option(help="live: signing.pub of whose bundles are traded (repeatable)")
+    ] = None,
 ) -> None:
     """Write a complete freqtrade user folder; what an existing one holds besides is kept."""
     from bascule.bridge.freqtrade import prepare
 
     given = read_settings(prepare.PrepareSettings, settings).model_dump(exclude_unset=True)
-    options = {"mode": mode, "role": role, "capital": capital, "replay_url": replay, "api_port": port}
+    options: dict[str, Any] = {"mode": mode, "role": role, "capital": capital, "replay_url": replay}
+    options |= {"api_port": port, "trusted_keys": tuple(trust) if trust else None}
     given |= {name: value for name, value in options.items() if value is not None}
     chosen = prepare.PrepareSettings.read(given, where=str(settings or "options"))
     prepare.prepare(bundle, folder, chosen)

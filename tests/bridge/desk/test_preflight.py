@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from bascule.bridge.freqtrade import emergency, preflight, prepare
 from bascule.bridge.freqtrade.prepare import PrepareSettings
 from bascule.bridge.freqtrade.rehearsal import command
 from bascule.core import BridgeError
+from bascule.signals.signing import keygen, sign
 from tests.bridge.research import Research
 
 pytestmark = [
@@ -28,7 +30,8 @@ GOOD = {
 
 @pytest.fixture
 def folder(spot: Research, tmp_path: Path) -> Path:
-    prepare.prepare(spot.bundle.path.parent, tmp_path / "bot", PrepareSettings(mode="live", capital=500.0))
+    settings = PrepareSettings(mode="live", capital=500.0, unsigned=True)
+    prepare.prepare(spot.bundle.path.parent, tmp_path / "bot", settings)
     return tmp_path / "bot"
 
 
@@ -73,6 +76,18 @@ def test_a_leak_is_bad_and_named_without_its_value(folder: Path, spot: Research)
     (folder / "logs" / "old.log").unlink()
     (folder / ".env").write_text(f"{prepare.SECRET}={GOOD[prepare.SECRET]}\n")
     assert marks(folder, spot, GOOD)["leaks"][0] == "good"
+
+
+def test_live_trading_wants_a_signed_bundle(spot: Research, tmp_path: Path) -> None:
+    private, public = keygen(tmp_path / "keys")
+    shutil.copytree(spot.bundle.path, tmp_path / "bundles" / spot.bundle.path.name)
+    bundle = tmp_path / "bundles" / spot.bundle.path.name
+    settings = PrepareSettings(mode="live", capital=500.0, trusted_keys=(public,))
+    prepare.prepare(bundle, tmp_path / "bot", settings)
+    mark, text = marks(tmp_path / "bot", spot, GOOD)["bundle"]
+    assert mark == "bad" and "bascule bundle sign" in text
+    sign(bundle, private)
+    assert marks(tmp_path / "bot", spot, GOOD)["bundle"][0] == "good"
 
 
 def test_a_bundle_has_its_time(folder: Path, spot: Research) -> None:

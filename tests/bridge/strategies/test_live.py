@@ -443,7 +443,7 @@ def test_configurations_that_contradict_are_refused(
 ) -> None:
     from freqtrade.enums import RunMode
 
-    named = {"bundle": str(spot.bundle.path)}
+    named = {"bundle": str(spot.bundle.path), "unsigned": True}
     market = {"entry": "market", "exit": "market"}
 
     def tried(message: str, **trading: Any) -> None:

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from freqtrade.enums import RunMode
 
 from bascule.bridge.freqtrade import emergency, livecheck, prepare
 from bascule.bridge.freqtrade.secrets import SHORTEST, scan, secrets_of
+from bascule.bridge.freqtrade.trust import require_trusted
 from bascule.core import BasculeError, BridgeError, moment
 from bascule.signals import Bundle
 
@@ -147,6 +149,7 @@ def _clean(folder: Path, environment: Mapping[str, str]) -> Finding:
 def _bundle(values: Mapping[str, Any], now: datetime) -> Finding:
     try:
         bundle = Bundle.open(values["bascule"]["bundle"])
+        require_trusted(bundle, {**values, "runmode": RunMode.DRY_RUN if values["dry_run"] else RunMode.LIVE})
     except BasculeError as error:
         return Finding("bundle", "bad", str(error))
     window = bundle.manifest.models[-1].test

@@ -82,6 +82,10 @@ class PrepareSettings(Settings):
     stop_on_exchange: bool = Field(
         default=True, description="keep every stop as an order on the exchange, for when the bot is down"
     )
+    trusted_keys: tuple[Path, ...] = Field(
+        default=(), description="live: public keys (signing.pub) of those whose bundles are traded"
+    )
+    unsigned: bool = Field(default=False, description="live: trade bundles that nobody has signed, too")
     api_port: int = Field(default=8080, ge=1024, le=65535, description="of freqtrade's REST server")
     api_user: str = Field(default="bascule", min_length=1, description="user of the REST server")
     telegram: bool = Field(default=False, description="report over Telegram")
@@ -167,7 +171,13 @@ def build(
             "initial_candle_limit": 100,
         }
         values["bascule"]["consumer"] = dict(settings.consumer)
-    values["bascule"] |= {"bundle": str(link or home / LINK), "guard": guard.model_dump(mode="json")}
+    values["bascule"] |= {
+        "bundle": str(link or home / LINK),
+        "guard": guard.model_dump(mode="json"),
+        "trusted_keys": [str(path.resolve()) for path in settings.trusted_keys],
+        # a rehearsal has nothing to lose
+        "unsigned": settings.unsigned or settings.mode == "rehearse",
+    }
     return values
 
 

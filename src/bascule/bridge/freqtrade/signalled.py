@@ -1,6 +1,7 @@
 """The strategy's eyes: which bundle, which signals beside which candle, and where they say enter and leave.
 
 1. On loading, the bundle is opened and verified; it must fit the configuration (timeframe, market, pairs).
+   Live trading takes signed bundles and API keys that cannot withdraw only (`trust.py`).
 2. `populate_indicators` puts the signals beside the candles of a pair. *stored* joins the bundle's
    out-of-sample signals by date. *computed* computes them from the candles of the bundle's whole universe,
    once a candle, shared by all pairs (`trading/source.py`). Signals of coarser timeframes are joined by their
@@ -15,6 +16,7 @@
 
 from __future__ import annotations
 
+import logging
 from copy import deepcopy
 from datetime import datetime
 from pathlib import Path
@@ -32,11 +34,14 @@ from bascule.bridge.freqtrade import datafiles, feed
 from bascule.bridge.freqtrade.trading import TradingSettings, fusion
 from bascule.bridge.freqtrade.trading.rows import Rows
 from bascule.bridge.freqtrade.trading.source import Source
+from bascule.bridge.freqtrade.trust import require_least_privilege, require_trusted
 from bascule.bridge.freqtrade.watch import Watch
 from bascule.core import BasculeError, BridgeError, Instrument
 from bascule.core.panel import FloatArray
 from bascule.data.issues import HealthSettings
 from bascule.signals import Bundle, SignalFrame, unavailable_live
+
+log = logging.getLogger(__name__)
 
 LIVE_MODES = (RunMode.DRY_RUN, RunMode.LIVE)
 
@@ -76,6 +81,7 @@ class SignalStrategy(IStrategy):
             given = options.get("trading") or self.trading or {}
             self._trading = TradingSettings.read(given, where="bascule.trading")
             self._bundle = self._open(options)
+            require_trusted(self._bundle, config)
             self._mode = self._choose_mode(config, options)
             self._check_fit(config)
             self._live = config.get("runmode") in LIVE_MODES
@@ -193,6 +199,7 @@ class SignalStrategy(IStrategy):
         try:
             whitelist = self.dp.current_whitelist()
             self._require_pairs(self._bundle, whitelist)
+            self._check_key()
             if not self._live:
                 spec, folder = self._bundle.spec, self.config["datadir"]
                 traded = TimeRange.parse_timerange(self.config.get("timerange"))
@@ -205,6 +212,15 @@ class SignalStrategy(IStrategy):
                     datafiles.require(folder, pairs, bar, spec.market, funding=False)
         except BasculeError as error:
             raise OperationalException(str(error)) from None
+
+    def _check_key(self) -> None:
+        found = require_least_privilege(self.dp, self.config)
+        if found is None:
+            return
+        if found.withdraw is None:
+            log.warning("What the API key may do could not be found out: %s", found.said)
+        elif found.bound is False:
+            log.warning("The API key works from any address; bind it to this machine's")
 
     def _require_pairs(self, bundle: Bundle, whitelist: list[str]) -> None:
         foreign = [pair for pair in whitelist if Instrument.parse(pair).id not in bundle.instruments]

@@ -26,6 +26,7 @@ from bascule.bridge.freqtrade.emergency import Command, State
 from bascule.bridge.freqtrade.positions import PositionStrategy
 from bascule.bridge.freqtrade.trading.reload import Pointer
 from bascule.bridge.freqtrade.trading.source import Source
+from bascule.bridge.freqtrade.trust import require_trusted
 from bascule.core import BridgeError
 from bascule.core.files import write_json
 from bascule.signals import Bundle
@@ -115,6 +116,7 @@ class SupervisedStrategy(PositionStrategy):
         Raises:
             BasculeError: it cannot.
         """
+        require_trusted(bundle, self.config)
         own = self._bundle.spec
         if (bundle.spec.timeframe, bundle.spec.market) != (own.timeframe, own.market):
             raise BridgeError(

@@ -41,11 +41,11 @@ def require_trusted(bundle: Bundle, config: dict[str, Any]) -> str | None:
     return signing.signer(bundle.path, trusted) if trusted else None
 
 
-def require_least_privilege(exchange: Any, config: dict[str, Any]) -> Permissions | None:
+def require_least_privilege(provider: Any, config: dict[str, Any]) -> Permissions | None:
     """What the API key of a live bot may do; None in other runs, which use none.
 
     Args:
-        exchange: freqtrade's exchange.
+        provider: freqtrade's data provider, which holds the exchange.
         config: freqtrade's configuration.
 
     Raises:
@@ -53,4 +53,4 @@ def require_least_privilege(exchange: Any, config: dict[str, Any]) -> Permission
     """
     if config.get("runmode") != RunMode.LIVE:
         return None
-    return require_least(exchange._api)
+    return require_least(provider._exchange._api)
