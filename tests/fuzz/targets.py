@@ -95,7 +95,8 @@ class Config:
         from importlib.resources import files
 
         self.seed = (files("bascule.app") / "demo.yaml").read_bytes()
-        self.path = Path(tempfile.mkdtemp(prefix="bascule-fuzz-")) / "run.yaml"
+        self.folder = tempfile.TemporaryDirectory(prefix="bascule-fuzz-")
+        self.path = Path(self.folder.name) / "run.yaml"
 
     def one(self, data: bytes) -> None:
         from bascule.app.config import load
@@ -112,7 +113,8 @@ class Store:
         from bascule.data.store import Store as Opened
         from tests.data.candles import make
 
-        self.place = Path(tempfile.mkdtemp(prefix="bascule-fuzz-"))
+        self.folder = tempfile.TemporaryDirectory(prefix="bascule-fuzz-")
+        self.place = Path(self.folder.name)
         store = Opened.create(self.place / "good")
         store.write(make(bars=60), "1h")
         store.build_provider("1h")
@@ -144,7 +146,8 @@ class Bundle:
     def __init__(self) -> None:
         from tests.bridge.research import build
 
-        self.place = Path(tempfile.mkdtemp(prefix="bascule-fuzz-"))
+        self.folder = tempfile.TemporaryDirectory(prefix="bascule-fuzz-")
+        self.place = Path(self.folder.name)
         made = build(self.place / "made", "spot").bundle
         self.good = made.path
         self.truth = made.signals

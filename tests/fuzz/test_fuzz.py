@@ -44,6 +44,8 @@ def test_damaged_input_is_refused_clearly_or_read_rightly(name: str) -> None:
         target.one(data)
 
     run()
+    if hasattr(target, "folder"):
+        target.folder.cleanup()
 
 
 def test_a_broken_promise_would_be_seen() -> None:
