@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bascule import cluster
 from bascule.expr import Node, parse
 from bascule.miners import (
     RATIO,
@@ -235,6 +236,20 @@ def test_nobody_reaches_what_comes_after_the_train_part(kind: str) -> None:
         scores = list(map(repr, miner.evaluator.scores()))
         runs.append((searcher.proposed, scores, miner.pool.texts, miner.pool.ics.tolist()))
         assert cut.train.panel.shape[0] == 450  # what comes after is not even there
+    assert runs[0] == runs[1]
+
+
+def test_scoring_on_other_processes_changes_nothing() -> None:
+    """The same proposals, scores and pool, to the bit."""
+    cut = problem()
+    runs = []
+    with cluster.connect("local", workers=2) as executor:
+        for where in (None, executor):
+            searcher = Watched(SEARCHERS["evolution"](1, cut.train))
+            miner = Miner(cut, searcher, GRAMMAR, search_settings(128), executor=where)
+            found = miner.run()
+            scores = list(map(repr, miner.evaluator.scores()))
+            runs.append((searcher.proposed, scores, found.texts, found.weights))
     assert runs[0] == runs[1]
 
 

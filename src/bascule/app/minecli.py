@@ -10,11 +10,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bascule.app.spreading import Cluster, Workers, spread
 from bascule.core import ConfigError
 
 if TYPE_CHECKING:
     from bascule.app.candles import Candles
     from bascule.app.mining import Plan
+    from bascule.cluster import Executor
     from bascule.miners import Judgement
 
 mine_app = typer.Typer(help="Search for factors: run, resume, compare.", no_args_is_help=True)
@@ -64,18 +66,23 @@ def run(
     seed: Annotated[int, typer.Option(help="of all randomness")] = 0,
     set_: Settings = None,
     out: Annotated[Path | None, typer.Option("--out", help="folder; default mined/<searcher>-<seed>")] = None,
+    workers: Workers = 1,
+    address: Cluster = "local",
 ) -> None:
     """Search for a pool of factors; the same command again goes on where it was stopped."""
     options = _options(data, timeframe, start, end, top, horizon, proposals, cpu_seconds, pool, set_)
     folder = out or Path("mined") / f"{searcher}-{seed}"
     _write_order(folder, {"searcher": searcher, "seed": seed, **options})
-    _carry_out([(searcher, seed)], options, folder)
+    with spread(workers, address) as executor:
+        _carry_out([(searcher, seed)], options, folder, executor)
 
 
 @mine_app.command("resume")
 def resume(
     folder: Annotated[Path, typer.Argument(help="of a search that was stopped")],
     proposals: Annotated[int | None, typer.Option(help="a new budget; default the old one")] = None,
+    workers: Workers = 1,
+    address: Cluster = "local",
 ) -> None:
     """Go on with a search, with the settings that it was begun with."""
     order = folder / "order.json"
@@ -87,7 +94,8 @@ def resume(
     if proposals is not None:
         options["proposals"] = proposals
     searcher, seed = options.pop("searcher"), options.pop("seed")
-    _carry_out([(searcher, seed)], options, folder)
+    with spread(workers, address) as executor:
+        _carry_out([(searcher, seed)], options, folder, executor)
 
 
 @mine_app.command("compare")
@@ -105,10 +113,14 @@ def compare(
     seeds: Annotated[int, typer.Option(help="searches of each searcher, seeds 0, 1, …")] = 1,
     set_: Settings = None,
     out: Annotated[Path, typer.Option("--out", help="folder")] = Path("mined/compared"),
+    workers: Workers = 1,
+    address: Cluster = "local",
 ) -> None:
     """Let searchers work on the same rows with the same budget, and judge each once."""
     options = _options(data, timeframe, start, end, top, horizon, proposals, cpu_seconds, pool, set_)
-    _carry_out([(name, seed) for name in dict.fromkeys(searchers) for seed in range(seeds)], options, out)
+    work = [(name, seed) for name in dict.fromkeys(searchers) for seed in range(seeds)]
+    with spread(workers, address) as executor:
+        _carry_out(work, options, out, executor)
 
 
 def _options(
@@ -138,7 +150,9 @@ def _write_order(folder: Path, order: dict[str, Any]) -> None:
     files.write_json(folder / "order.json", order)
 
 
-def _carry_out(work: list[tuple[str, int]], options: dict[str, Any], folder: Path) -> None:
+def _carry_out(
+    work: list[tuple[str, int]], options: dict[str, Any], folder: Path, executor: Executor
+) -> None:
     from bascule.app import mining
     from bascule.app.candles import read
     from bascule.app.console import bar
@@ -157,7 +171,7 @@ def _carry_out(work: list[tuple[str, int]], options: dict[str, Any], folder: Pat
     for plan in plans:
         place = folder if len(plans) == 1 else folder / f"{plan.searcher}-{plan.seed}"
         with bar(console, f"{plan.searcher}, seed {plan.seed}") as progress:
-            judged.append(mining.search(plan, held, place, progress))
+            judged.append(mining.search(plan, held, place, progress, executor=executor))
     report = folder / "report.html"
     page(judged, plans, held).write(report)
     _tell(judged, plans, held, report)

@@ -20,6 +20,7 @@ import yaml
 from bascule import __version__
 from bascule.app.candles import Candles
 from bascule.app.trials import Tries
+from bascule.cluster import Executor
 from bascule.core import ConfigError, Progress, files, silent
 from bascule.evaluate import Ledger
 from bascule.miners import (
@@ -139,7 +140,14 @@ def _language(kind: Kind, plan: Plan, grammar: Grammar) -> dict[str, Any]:
     return {"model": model} if kind.llm == "model" else {"proposer": LanguageProposer(model, grammar)}
 
 
-def search(plan: Plan, held: Candles, folder: Path, progress: Progress = silent) -> Judgement:
+def search(
+    plan: Plan,
+    held: Candles,
+    folder: Path,
+    progress: Progress = silent,
+    *,
+    executor: Executor | None = None,
+) -> Judgement:
     """Search, judge, write the results; goes on where a killed search of the folder stood."""
     known = [name for name in plan.grammar.fields if name in held.panel.fields]
     grammar = Grammar(plan.grammar.model_copy(update={"fields": tuple(known)}))
@@ -148,7 +156,16 @@ def search(plan: Plan, held: Candles, folder: Path, progress: Progress = silent)
     ledger, now = Ledger(tries.ledger), datetime.now(UTC)
     searcher = searcher_of(plan, grammar, problem)
     assert searcher is not None
-    miner = Miner(problem, searcher, grammar, plan.search, folder=folder, ledger=ledger, data=tries.market)
+    miner = Miner(
+        problem,
+        searcher,
+        grammar,
+        plan.search,
+        folder=folder,
+        ledger=ledger,
+        data=tries.market,
+        executor=executor,
+    )
     found = miner.run(progress, now=now)
     judged = open_test(found, problem, ledger=ledger, data=tries.market, now=now)
     write(judged, plan, held, problem, folder)

@@ -16,5 +16,6 @@ journal, work that was cut off goes on where it stopped.
 from bascule.cluster.connect import connect
 from bascule.cluster.executor import ClusterSettings, Executor, InProcess, Work
 from bascule.cluster.journal import Journal
+from bascule.cluster.shared import Shared
 
-__all__ = ["ClusterSettings", "Executor", "InProcess", "Journal", "Work", "connect"]
+__all__ = ["ClusterSettings", "Executor", "InProcess", "Journal", "Shared", "Work", "connect"]

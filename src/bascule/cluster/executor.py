@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -65,12 +65,16 @@ class Executor(ABC):
     def _place(self, values: Mapping[str, Any]) -> Shared:
         """Put values where all workers find them."""
 
+    def place(self, values: Mapping[str, Any]) -> Shared:
+        """Put values where all workers find them, for several calls; the caller removes them (``with``)."""
+        return self._place(values)
+
     def results(
         self,
         work: Work[R],
         tasks: Mapping[str, Any],
         *,
-        shared: Mapping[str, Any] | None = None,
+        shared: Mapping[str, Any] | Shared | None = None,
         journal: Path | None = None,
         progress: Progress = silent,
     ) -> Iterator[tuple[str, R]]:
@@ -79,7 +83,8 @@ class Executor(ABC):
         Args:
             work: a function at the top of a module that workers can import.
             tasks: by name; what can be pickled.
-            shared: what all tasks read and none changes. Arrays and panels are mapped, not copied.
+            shared: what all tasks read and none changes. Arrays and panels are mapped, not copied. What
+                `place` gave is used as it lies.
             journal: SQLite file of finished tasks, made if need be. Work that was cut off goes on from it.
             progress: called after each task.
 
@@ -88,7 +93,7 @@ class Executor(ABC):
             BasculeError: a task's process died more often than ``settings.retries``.
         """
         _importable(work)
-        values = dict(shared or {})
+        values = shared.values() if isinstance(shared, Shared) else dict(shared or {})
         kept: Journal | None = None
         done: Mapping[str, R] = {}
         if journal is not None:
@@ -100,7 +105,8 @@ class Executor(ABC):
             progress(count, len(tasks))
             yield from done.items()
             if left:
-                with self._place(values) as placed:
+                lent = nullcontext(shared) if isinstance(shared, Shared) else self._place(values)
+                with lent as placed:
                     for name, result in self._run(work, left, placed):
                         if kept is not None:
                             kept.add(name, tasks[name], result)
@@ -116,7 +122,7 @@ class Executor(ABC):
         work: Work[R],
         tasks: Mapping[str, Any],
         *,
-        shared: Mapping[str, Any] | None = None,
+        shared: Mapping[str, Any] | Shared | None = None,
         journal: Path | None = None,
         progress: Progress = silent,
     ) -> dict[str, R]:

@@ -10,14 +10,17 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from bascule import engine
+from bascule.cluster import Executor, Shared
 from bascule.core import Settings
 from bascule.evaluate import newey_west_lags, newey_west_t
 from bascule.expr import Node
@@ -109,9 +112,15 @@ class Evaluator:
     Args:
         part: rows and labels.
         settings: how.
+        executor: where batches are computed, cut into one piece a worker; default: here. Same scores to the
+            bit.
     """
 
-    def __init__(self, part: Part, settings: EvaluationSettings | None = None) -> None:
+    def __init__(
+        self, part: Part, settings: EvaluationSettings | None = None, executor: Executor | None = None
+    ) -> None:
+        self._executor = executor if executor is not None and executor.workers > 1 else None
+        self._placed: dict[str, Shared] = {}
         self.part = part
         self.settings = settings or EvaluationSettings()
         share = self.settings.screen
@@ -178,15 +187,19 @@ class Evaluator:
         """IC of each text in the rows of a part that have a label."""
         if not nodes:
             return []
-        plan = engine.compile(list(nodes.values()))
-        # rows before the part are history, no more of it than the look-back
-        start = max(0, part.first - (part.first if plan.lookback is None else plan.lookback))
-        found = engine.ic(
-            plan, part.panel.rows(start, None), part.label[None, start:], min_breadth=part.min_breadth,
-            threads=self.settings.threads,
-        ).plain  # fmt: skip
-        assert found is not None
-        return [(text, found[i, 0, part.first - start :]) for i, text in enumerate(nodes)]
+        threads = self.settings.threads
+        if self._executor is None:
+            return list(zip(nodes, _ics((list(nodes.values()), threads), _facts(part)), strict=True))
+        which = "part" if part is self.part else "screen"
+        if which not in self._placed:
+            self._placed[which] = self._executor.place(_facts(part))
+            weakref.finalize(self, self._placed[which].remove)
+        pieces = np.array_split(np.array(list(nodes), object), min(len(nodes), self._executor.workers))
+        tasks = {
+            f"piece {k + 1}": ([nodes[text] for text in piece], threads) for k, piece in enumerate(pieces)
+        }
+        found = self._executor.map(_ics, tasks, shared=self._placed[which])
+        return list(zip(nodes, (row for piece in found.values() for row in piece), strict=True))
 
     def _score(self, text: str, series: Float64Array, *, full: bool) -> Score:
         known = np.isfinite(series)
@@ -224,6 +237,25 @@ class Evaluator:
         rows = max(1, int(self.part.labelled.sum()))
         total: Float64Array = np.where(np.isfinite(found), found, 0.0).sum(axis=2) / rows
         return total
+
+
+def _facts(part: Part) -> dict[str, Any]:
+    """What a worker needs to know of a part."""
+    return {"panel": part.panel, "label": part.label, "first": part.first, "breadth": part.min_breadth}
+
+
+def _ics(task: tuple[Sequence[Node], int | None], shared: Mapping[str, Any]) -> list[Float64Array]:
+    """IC of each text in the rows of the part."""
+    nodes, threads = task
+    first, plan = shared["first"], engine.compile(list(nodes))
+    # rows before the part are history, no more of it than the look-back
+    start = max(0, first - (first if plan.lookback is None else plan.lookback))
+    found = engine.ic(
+        plan, shared["panel"].rows(start, None), shared["label"][None, start:], min_breadth=shared["breadth"],
+        threads=threads,
+    ).plain  # fmt: skip
+    assert found is not None
+    return [found[i, 0, first - start :] for i in range(len(nodes))]
 
 
 def _strength(score: Score) -> float:

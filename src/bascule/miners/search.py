@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from bascule.cluster import Executor
 from bascule.core import Moment, Progress, Settings, StoreError, files, silent
 from bascule.evaluate import Ledger, Trial
 from bascule.expr import Node
@@ -172,6 +173,7 @@ class Miner:
         folder: where the state is kept; None = nowhere.
         ledger: counts every trial; None = not counted.
         data: name of the data in the ledger.
+        executor: where batches are scored; same search, to the bit.
     """
 
     def __init__(
@@ -184,10 +186,11 @@ class Miner:
         folder: Path | None = None,
         ledger: Ledger | None = None,
         data: str = "panel",
+        executor: Executor | None = None,
     ) -> None:
         self.problem, self.searcher, self.grammar = problem, searcher, grammar
         self.settings = settings or SearchSettings()
-        self.evaluator = Evaluator(problem.train, self.settings.evaluation)
+        self.evaluator = Evaluator(problem.train, self.settings.evaluation, executor)
         self.sketches = Sketches.of_part(problem.train)
         self.sketches.threads = self.settings.evaluation.threads
         self._selector = Selector(
