@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bascule.bridge.freqtrade.feed import SIGNAL_COLUMNS, join, panel_of
-from bascule.core import BridgeError, Instrument, Timeframe
+from bascule.bridge.freqtrade.feed import CANDLE, SIGNAL_COLUMNS, join, panel_of
+from bascule.core import BridgeError, DataError, Instrument, Timeframe
 from tests.bridge.research import Research
 
 
@@ -74,3 +74,31 @@ def test_empty_pairs_are_left_out_but_not_all(spot: Research) -> None:
     assert panel.instruments == ("BTC_USDT",)
     with pytest.raises(BridgeError, match="not one candle"):
         panel_of({"BTC/USDT": frame.iloc[:0]}, Timeframe.parse("1h"))
+
+
+def test_the_fast_and_the_slow_way_give_the_same_panel() -> None:
+    frames = {}
+    random = np.random.default_rng(0)
+    for k, pair in enumerate(("BTC/USDT", "ADA/USDT", "OLD/USDT", "NEW/USDT")):
+        start = pd.Timestamp("2024-01-01", tz="UTC") + pd.Timedelta(hours=(0, 3, -400, 150)[k])
+        dates = pd.date_range(start, periods=200, freq="h")
+        keep = random.random(200) > 0.1
+        frames[pair] = pd.DataFrame({"date": dates, **{name: random.random(200) for name in CANDLE}})[
+            keep
+        ].reset_index(drop=True)
+    listed = {"BTC_USDT": np.datetime64("2020-01-01", "ns"), "NEW_USDT": np.datetime64("2030-01-01", "ns")}
+    hour = Timeframe.parse("1h")
+    for bars in (None, 120):
+        fast = panel_of(frames, hour, bars=bars, listed=listed)
+        # a frame that is not sorted takes the slow way
+        mixed = {**frames, "BTC/USDT": frames["BTC/USDT"].iloc[::-1].reset_index(drop=True)}
+        slow = panel_of(mixed, hour, bars=bars, listed=listed)
+        assert fast.fingerprint() == slow.fingerprint()
+        np.testing.assert_array_equal(fast.listed, slow.listed)
+        assert fast.instruments == slow.instruments
+    doubled = {**frames, "BTC/USDT": pd.concat([frames["BTC/USDT"]] * 2)}
+    with pytest.raises(DataError, match="duplicate"):
+        panel_of(doubled, hour)
+    odd = frames["BTC/USDT"].assign(date=frames["BTC/USDT"]["date"] + pd.Timedelta(minutes=7))
+    with pytest.raises(DataError, match="grid"):
+        panel_of({**frames, "BTC/USDT": odd}, hour)

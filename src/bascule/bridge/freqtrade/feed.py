@@ -84,22 +84,57 @@ def panel_of(
 
     Raises:
         BridgeError: nobody has a candle.
+        DataError: candles are doubled or off the grid.
     """
-    import pandas as pd
-
-    parts = [
-        frame[["date", *CANDLE]].assign(instrument=Instrument.parse(pair).id)
-        for pair, frame in candles.items()
-        if len(frame)
-    ]
-    if not parts:
+    held = {Instrument.parse(pair).id: frame for pair, frame in candles.items() if len(frame)}
+    if not held:
         raise BridgeError(
             "there is not one candle of the bundle's universe",
             where="candles",
             remedy="download them, or check dates and data folder",
         )
+    times = {name: utc(frame["date"]) for name, frame in held.items()}
+    step = timeframe.delta
+    edge = None if bars is None else max(time.max() for time in times.values()) - bars * step
+    regular = all(
+        bool((time[1:] > time[:-1]).all()) and not ((time - times[name][0]) % step).astype(np.int64).any()
+        for name, time in times.items()
+    )
+    if not regular:
+        return _panel_of_odd(held, timeframe, edge, listed)
+    first = {
+        name: 0 if edge is None else int(np.searchsorted(time, edge, "right")) for name, time in times.items()
+    }
+    names = sorted(name for name, time in times.items() if first[name] < len(time))
+    axis = timeframe.axis(
+        min(times[name][first[name]] for name in names), max(times[name][-1] for name in names)
+    )
+    fields = {column: np.full((len(axis), len(names)), np.nan, np.float32) for column in CANDLE}
+    since = np.array([times[name][first[name]] for name in names], "datetime64[ns]")
+    for n, name in enumerate(names):
+        time, frame = times[name][first[name] :], held[name]
+        offset = time - axis[0]
+        if (offset % step).astype(np.int64).any():  # on a grid of its own
+            return _panel_of_odd(held, timeframe, edge, listed)
+        rows = (offset // step).astype(np.int64)
+        for column, values in fields.items():
+            values[rows, n] = frame[column].to_numpy()[first[name] :]
+        if listed and name in listed:
+            since[n] = min(since[n], listed[name].astype("datetime64[ns]"))
+    return Panel(timeframe, axis, tuple(names), fields, since)
+
+
+def _panel_of_odd(
+    held: Mapping[str, pd.DataFrame],
+    timeframe: Timeframe,
+    edge: np.datetime64 | None,
+    listed: Mapping[str, np.datetime64] | None,
+) -> Panel:
+    """The slow way, which sorts what is not sorted and says what is wrong with the rest."""
+    import pandas as pd
+
+    parts = [frame[["date", *CANDLE]].assign(instrument=name) for name, frame in held.items()]
     table = pd.concat(parts).rename(columns={"date": "time"})
-    if bars is not None:
-        length = pd.Timedelta(seconds=bars * timeframe.seconds)
-        table = table[table["time"] > table["time"].max() - length]
+    if edge is not None:
+        table = table[utc(table["time"]) > edge]
     return Panel.from_long(table, timeframe, fields=CANDLE, listed=listed)
