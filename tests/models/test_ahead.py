@@ -69,5 +69,6 @@ def test_an_error_of_a_fold_names_it(data: tuple, tmp_path: Path) -> None:
         pytest.raises(DataError, match="min_samples") as caught,
     ):
         train_walk_forward(values, NAMES, label, panel, cut, settings, tmp_path, seed=7, executor=executor)
-    assert caught.value.__notes__ == [f"in task {cut[0].id}"]
+    # two are at work: whichever fails first
+    assert caught.value.__notes__[0] in {f"in task {fold.id}" for fold in cut}
     assert not list(tmp_path.iterdir())
