@@ -158,12 +158,12 @@ class Bundle:
         window = self._fit(panel)
         if len(window.time) <= self.lookback:
             return SignalFrame.nothing(window.timeframe, self.instruments)
-        values = compute.features(window, self.spec)
         # the rows before are history for factors and risk; only smoothing and construction read their alphas
         constructed = self.spec.portfolio.construction is not None
         first = 0 if constructed else max(0, self.lookback - self.spec.smoothing + 1)
         raw = np.full(window.shape, np.nan, np.float32)
-        raw[first:], known = self.predict(values[:, first:], window.time[first:])
+        values = compute.features(window, self.spec, first=first)
+        raw[first:], known = self.predict(values, window.time[first:])
         ids = np.concatenate([np.full(first, "", known.dtype), known])
         back = self.lookback
         return compute.finish(window, raw, self.spec, model_id=ids, first=back).rows(back, None)

@@ -137,12 +137,18 @@ def with_members(panel: Panel, spec: SignalSpec) -> Panel:
     return panel.with_universe(universe.membership(panel, spec.universe))
 
 
-def features(panel: Panel, spec: SignalSpec, *, progress: Progress = silent) -> FloatArray:
+def features(panel: Panel, spec: SignalSpec, *, first: int = 0, progress: Progress = silent) -> FloatArray:
     """Factor values of a prepared panel; those of longer candles appear in the row that closes the candle.
 
+    Args:
+        panel: candles.
+        spec: the recipe.
+        first: the first row that is wanted; rows before it are history.
+        progress: told as the engine advances.
+
     Returns:
-        float32 ``[F, T, N]`` in the order of ``spec.factors``, after ``spec.processors``; NaN outside the
-        universe.
+        float32 ``[F, T - first, N]`` in the order of ``spec.factors``, after ``spec.processors``; NaN outside
+        the universe.
     """
     from bascule import engine
     from bascule.factors.processors import process
@@ -150,7 +156,12 @@ def features(panel: Panel, spec: SignalSpec, *, progress: Progress = silent) -> 
 
     ranged = with_members(panel, spec)
     found = groups(spec)
+    start = 0
     if len(found) == 1 and found[0].timeframe == spec.bar:
+        back = found[0].plan.lookback
+        if back is not None and not spec.processors:  # the universe may look back further than the factors
+            start = max(0, first - back)
+            ranged = ranged.rows(start, None)
         values = engine.evaluate(found[0].plan, ranged, progress=progress)
     else:
         values = np.full((len(spec.factors), *panel.shape), np.nan, np.float32)
@@ -165,7 +176,7 @@ def features(panel: Panel, spec: SignalSpec, *, progress: Progress = silent) -> 
     inside = ranged.members
     for one in values:
         one[~inside] = np.nan
-    return process(values, ranged, spec.processors, spec.universe)
+    return process(values, ranged, spec.processors, spec.universe)[:, first - start :]
 
 
 def finish(

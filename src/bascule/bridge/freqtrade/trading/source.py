@@ -83,10 +83,11 @@ class Source:
             key = (id(dp), config.get("timerange"), config.get("startup_candle_count"))
         if self._panel is not None and self._panel[0] == key:
             return *self._panel, False
-        read = dp.get_pair_dataframe if self.live else dp.historic_ohlcv
         listed = dict(zip(self.bundle.instruments, self.bundle.manifest.listed_times, strict=True))
         panel = feed.panel_of(
-            {pair: read(pair, str(self.timeframe)) for pair in self.pairs(dp)},
+            self.candles(dp)
+            if self.live
+            else {pair: dp.historic_ohlcv(pair, str(self.timeframe)) for pair in self.pairs(dp)},
             self.timeframe,
             bars=self.bundle.lookback + SHOWN_LIVE if self.live else None,
             listed={name: time for name, time in listed.items() if not np.isnat(time)},
