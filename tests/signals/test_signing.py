@@ -12,8 +12,8 @@ from bascule.app.cli import main
 from bascule.core import BundleError, ConfigError
 from bascule.signals import Bundle
 from bascule.signals.manifest import MANIFEST, SIGNATURE
-from bascule.signals.signing import PASSWORD_VARIABLE, keygen, require_signed, sign, signer
-from tests.bridge.research import Research
+from bascule.signals.signing import KEY_VARIABLE, PASSWORD_VARIABLE, keygen, require_signed, sign, signer
+from tests.bridge.research import Research, build
 
 
 @pytest.fixture
@@ -94,3 +94,12 @@ def test_from_the_command_line(bundle: Path, tmp_path: Path, capsys: pytest.Capt
     assert call("bundle", "sign", bundle, "--key", keys / "signing.key") == 0
     assert call("bundle", "verify", bundle, "--trusted", keys / "signing.pub") == 0
     assert "signed by key" in capsys.readouterr().out
+
+
+def test_what_is_written_with_a_key_at_hand_is_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private, public = keygen(tmp_path / "keys")
+    monkeypatch.setenv(KEY_VARIABLE, str(private))
+    made = build(tmp_path / "made", "spot")
+    assert require_signed(made.bundle.path, [public])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 PRIVATE, PUBLIC = "signing.key", "signing.pub"
+KEY_VARIABLE = "BASCULE_SIGNING_KEY"
 PASSWORD_VARIABLE = "BASCULE_SIGNING_PASSWORD"  # noqa: S105 - the name of a variable
 
 

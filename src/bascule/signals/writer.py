@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from bascule.signals import compute
 from bascule.signals.bundle import CURRENT, FACTORS, REPORT, SIGNALS, Bundle, files_of, refuse_code
 from bascule.signals.frame import SignalFrame
 from bascule.signals.manifest import MANIFEST, SCHEMA, DataRecord, Manifest, ModelWindow, Span, stamp, unstamp
+from bascule.signals.signing import KEY_VARIABLE, sign
 from bascule.signals.spec import SignalSpec
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ def write_bundle(
     activate: bool = True,
 ) -> Bundle:
     """Write a bundle below ``folder`` and turn ``current`` to it.
+
+    With ``BASCULE_SIGNING_KEY`` in the environment it is signed before anybody sees it, so that live bots
+    take up what was trained again without anybody at hand.
 
     Args:
         folder: where bundles are kept; one process at a time may write there.
@@ -91,6 +96,8 @@ def write_bundle(
                 where=str(folder / name),
                 remedy="use it, or write at another time",
             ) from None
+        if os.environ.get(KEY_VARIABLE):
+            sign(folder / name, Path(os.environ[KEY_VARIABLE]))
         if activate:
             point(folder / CURRENT, folder / name)
     return Bundle.open(folder / name)
