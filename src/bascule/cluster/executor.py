@@ -62,12 +62,8 @@ class Executor(ABC):
         """Run all tasks; yield names and results in the order in which they finish."""
 
     @abstractmethod
-    def _place(self, values: Mapping[str, Any]) -> Shared:
-        """Put values where all workers find them."""
-
     def place(self, values: Mapping[str, Any]) -> Shared:
         """Put values where all workers find them, for several calls; the caller removes them (``with``)."""
-        return self._place(values)
 
     def results(
         self,
@@ -97,7 +93,7 @@ class Executor(ABC):
         kept: Journal | None = None
         done: Mapping[str, R] = {}
         if journal is not None:
-            kept = Journal.open(journal, f"{work.__module__}.{work.__qualname__} {digest_of(values)}")
+            kept = Journal(journal, f"{work.__module__}.{work.__qualname__} {digest_of(values)}")
             done = kept.finished(tasks)
         left = {name: task for name, task in tasks.items() if name not in done}
         count = len(done)
@@ -105,7 +101,7 @@ class Executor(ABC):
             progress(count, len(tasks))
             yield from done.items()
             if left:
-                lent = nullcontext(shared) if isinstance(shared, Shared) else self._place(values)
+                lent = nullcontext(shared) if isinstance(shared, Shared) else self.place(values)
                 with lent as placed:
                     for name, result in self._run(work, left, placed):
                         if kept is not None:
@@ -150,7 +146,8 @@ class InProcess(Executor):
         """Always 1."""
         return 1
 
-    def _place(self, values: Mapping[str, Any]) -> Shared:
+    def place(self, values: Mapping[str, Any]) -> Shared:
+        """They are here already."""
         return Shared(values)
 
     def _run(self, work: Work[R], tasks: Mapping[str, Any], shared: Shared) -> Iterator[tuple[str, R]]:

@@ -11,7 +11,7 @@ import pickle
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from bascule.core import ConfigError
 
@@ -19,7 +19,7 @@ _DONE = "CREATE TABLE IF NOT EXISTS done (name TEXT PRIMARY KEY, task TEXT NOT N
 
 
 class Journal:
-    """Results by task name.
+    """Results by task name; the file is made if it is not there.
 
     Args:
         path: the file.
@@ -52,11 +52,6 @@ class Journal:
                 where=str(path),
                 remedy="remove the file, or name another one",
             )
-
-    @classmethod
-    def open(cls, path: Path, about: str) -> Self:
-        """The journal, made if it is not there."""
-        return cls(path, about)
 
     def finished(self, tasks: Mapping[str, Any]) -> dict[str, Any]:
         """Results of those of the tasks that are finished.

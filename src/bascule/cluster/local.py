@@ -38,7 +38,8 @@ class Processes(Executor):
         """The settings' number, or the machine's processors."""
         return self._count
 
-    def _place(self, values: Mapping[str, Any]) -> Shared:
+    def place(self, values: Mapping[str, Any]) -> Shared:
+        """In files that all processes map."""
         return Files(values)
 
     def _run(self, work: Work[R], tasks: Mapping[str, Any], shared: Shared) -> Iterator[tuple[str, R]]:

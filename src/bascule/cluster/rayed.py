@@ -56,7 +56,8 @@ class RayCluster(Executor):
         """Processors of the cluster over those that one task uses."""
         return max(1, int(self._ray.cluster_resources().get("CPU", 1)) // self.settings.threads)
 
-    def _place(self, values: Mapping[str, Any]) -> Shared:
+    def place(self, values: Mapping[str, Any]) -> Shared:
+        """In the object store."""
         return _Lent(self._ray, values)
 
     def _run(self, work: Work[R], tasks: Mapping[str, Any], shared: Shared) -> Iterator[tuple[str, R]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from bascule.signals import Bundle
 
 STRATEGY = "BasculeStrategy"
+# a sub-command and its own arguments to what came of it
+Runner = Callable[[str, Sequence[str]], Finished]
 _SHIM = '''\
 """Trades the signal bundle that the configuration names."""
 
@@ -149,14 +152,28 @@ def backtest(job: Job) -> results.BacktestResult:
             freqtrade's own words.
     """
     with _ready(job) as space:
-        before = set(space.results.glob("*.zip"))
-        finished = _run(job, space, "backtesting", ["--cache", "none", "--export", "trades"])
-        written = sorted(set(space.results.glob("*.zip")) - before)
+        return backtested(space, partial(_run, job, space), job.datadir)
+
+
+def backtested(space: Workspace, runs: Runner, datadir: Path) -> results.BacktestResult:
+    """Run ``backtesting`` in a workspace and read the one result that it writes.
+
+    Args:
+        space: the user folder.
+        runs: starts a sub-command with its own arguments.
+        datadir: candles of the backtest.
+
+    Raises:
+        BridgeError: freqtrade failed, or wrote none or several results.
+    """
+    before = set(space.results.glob("*.zip"))
+    finished = runs("backtesting", ["--cache", "none", "--export", "trades"])
+    written = sorted(set(space.results.glob("*.zip")) - before)
     if len(written) != 1:
         raise BridgeError(
             f"freqtrade wrote {len(written)} results", where=str(finished.log), remedy="see its log"
         )
-    return results.load(written[0], datadir=job.datadir)
+    return results.load(written[0], datadir=datadir)
 
 
 def lookahead(job: Job, *, trades: int = 20, least: int = 10) -> bias.LookaheadReport:
@@ -171,19 +188,16 @@ def lookahead(job: Job, *, trades: int = 20, least: int = 10) -> bias.LookaheadR
         BridgeError: as `backtest`, or there were too few trades.
     """
     with _ready(job) as space:
-        export = space.folder / "lookahead.csv"
-        export.unlink(missing_ok=True)
-        finished = _run(
-            job,
-            space,
-            "lookahead-analysis",
-            [
-                *("--targeted-trade-amount", str(trades)),
-                *("--minimum-trade-amount", str(least)),
-                *("--lookahead-analysis-exportfilename", str(export)),
-            ],
-        )
-        return bias.read_lookahead(export, finished.output)
+        return looked_ahead(space, partial(_run, job, space), trades=trades, least=least)
+
+
+def looked_ahead(space: Workspace, runs: Runner, *, trades: int, least: int) -> bias.LookaheadReport:
+    """Run ``lookahead-analysis`` in a workspace and read what it exports; arguments as `lookahead`."""
+    export = space.folder / "lookahead.csv"
+    export.unlink(missing_ok=True)
+    more = ["--targeted-trade-amount", str(trades), "--minimum-trade-amount", str(least)]
+    more += ["--lookahead-analysis-exportfilename", str(export)]
+    return bias.read_lookahead(export, runs("lookahead-analysis", more).output)
 
 
 def recursive(job: Job, *, startup: Iterable[int] = (199, 499)) -> bias.RecursiveReport:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,14 +167,7 @@ def backtest(job: Job) -> results.BacktestResult:
         BridgeError: files are missing, or freqtrade failed; with its own words.
     """
     with _ready(job) as space:
-        before = set(space.results.glob("*.zip"))
-        finished = _run(job, space, "backtesting", ["--cache", "none", "--export", "trades"])
-        written = sorted(set(space.results.glob("*.zip")) - before)
-    if len(written) != 1:
-        raise BridgeError(
-            f"freqtrade wrote {len(written)} results", where=str(finished.log), remedy="see its log"
-        )
-    return results.load(written[0], datadir=job.datadir)
+        return run.backtested(space, partial(_run, job, space), job.datadir)
 
 
 def lookahead(job: Job, *, trades: int = 10, least: int = 5) -> bias.LookaheadReport:
@@ -183,12 +177,7 @@ def lookahead(job: Job, *, trades: int = 10, least: int = 5) -> bias.LookaheadRe
         BridgeError: as `backtest`, or there were too few trades.
     """
     with _ready(job) as space:
-        export = space.folder / "lookahead.csv"
-        export.unlink(missing_ok=True)
-        more = ["--targeted-trade-amount", str(trades), "--minimum-trade-amount", str(least)]
-        more += ["--lookahead-analysis-exportfilename", str(export)]
-        finished = _run(job, space, "lookahead-analysis", more)
-        return bias.read_lookahead(export, finished.output)
+        return run.looked_ahead(space, partial(_run, job, space), trades=trades, least=least)
 
 
 def recursive(job: Job, *, startup: Iterable[int] = (199,)) -> bias.RecursiveReport:
