@@ -17,7 +17,7 @@
 5. At the end the bot is stopped as by Ctrl-C, and its database is held against the exchange's books: every order
    once on both sides, no unit missing.
 6. Growth is a straight line through the samples of the second half, with an interval for its slope that allows
-   for neighbouring samples being alike (`slope`). The first half is warm-up: caches fill, arenas find their size.
+   for neighbouring samples being alike (`soakreport.slope`). The first half is warm-up: caches fill, arenas find their size.
 
 Written to ``--out``: ``samples.csv``, ``latency.csv``, ``report.md``, ``soak.png``. Whatever ends the script ends the
 bot and the exchange.
@@ -51,10 +51,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [one for one in sys.path if Path(one or ".").resolve() != ROOT / "benchmarks"]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import soakreport  # noqa: E402
+
 START = np.datetime64("2023-01-01T00:00", "ns")
 RESEARCH_DAYS = 100
 HOUR = np.timedelta64(1, "h")
-PASSWORD = "passwordOfTheSoak"  # noqa: S105 - of a server on the loopback interface that ends with the script
+PASSWORD = "passwordOfTheSoak"  # of a server on the loopback interface that ends with the script
 TRIVIAL = '''\
 """Momentum of each pair by itself: what freqtrade does without us."""
 
@@ -88,9 +90,9 @@ class BasculeStrategy(IStrategy):
 def candles(rows: int, seed: int) -> Any:
     """Hourly prices that stay around their levels however many there are, with trends of some days in them."""
     from scipy.signal import lfilter
+    from tests.bridge.panels import LEVELS, SPOT
 
     from bascule.core import Panel, Timeframe
-    from tests.bridge.panels import LEVELS, SPOT
 
     rng = np.random.default_rng(seed)
     shape = (rows, len(SPOT))
@@ -136,8 +138,9 @@ def plan(begin: np.datetime64, end: np.datetime64, seed: int) -> dict[str, Any]:
 
 def lay_out(folder: Path, rows: int, seed: int) -> tuple[Path, Path]:
     """Research on the first days and a store with everything; the store's and the bundles' folders."""
-    from bascule.data.store import Store
     from tests.bridge import research
+
+    from bascule.data.store import Store
 
     whole = candles(24 * RESEARCH_DAYS + rows, seed)
     made = research.build(
@@ -190,10 +193,10 @@ def process(line: list[str], log: Path, environment: dict[str, str], *, says: bo
 
 
 def ask(url: str, *, login: bool = False, timeout: float = 60.0) -> Any:
-    request = Request(url)  # noqa: S310 - our own servers
+    request = Request(url)
     if login:
         request.add_header("Authorization", "Basic " + b64encode(f"bascule:{PASSWORD}".encode()).decode())
-    with urlopen(request, timeout=timeout) as answer:  # noqa: S310
+    with urlopen(request, timeout=timeout) as answer:
         return json.load(answer)
 
 
@@ -285,7 +288,9 @@ def as_bot(latency: Path, arguments: list[str]) -> None:
 # -- the run -------------------------------------------------------------------------------------------
 
 
-def follow(place: Place, bot: Any, begin: int, chosen: argparse.Namespace, out: Path) -> tuple[int, float, str]:
+def follow(
+    place: Place, bot: Any, begin: int, chosen: argparse.Namespace, out: Path
+) -> tuple[int, float, str]:
     """Measure until the end; candles that passed, seconds that it took, and why it ended."""
     began, next_at, why = time.monotonic(), 0, "the candles asked for"
     with (out / "samples.csv").open("w", newline="") as stream:
@@ -339,7 +344,9 @@ def reconciled(url: str, folder: Path) -> dict[str, Any]:
         "orders": len(theirs),
         "orders known to one side only": len(numbers ^ set(ours)),
         "orders in the database twice": len(ours) - len(set(ours)),
-        "orders that only one side holds for open": len(still ^ set(table.loc[table["open"], "order_id"].astype(str))),
+        "orders that only one side holds for open": len(
+            still ^ set(table.loc[table["open"], "order_id"].astype(str))
+        ),
         "differences of the books": len(books["differences"]),
         "entries of the ledger": books["entries"],
         "trades": len(livecheck.read_trades(database)),
@@ -385,7 +392,13 @@ def run(chosen: argparse.Namespace) -> int:
         folder = work / "bot"
         port = prepare_bot(bundles, folder, url, chosen.strategy)
         line = [sys.executable, str(Path(__file__).resolve()), "--as-bot", str(out / "latency.csv"), url]
-        line += ["--until", str(end.astype("datetime64[s]")), "trade", "--config", str(folder / "config.json")]
+        line += [
+            "--until",
+            str(end.astype("datetime64[s]")),
+            "trade",
+            "--config",
+            str(folder / "config.json"),
+        ]
         line += ["--userdir", str(folder), "--strategy", "BasculeStrategy"]
         with process(line, folder / "bot.log", environment, says=False) as bot:
             place = Place(url, exchange.pid, bot.pid, folder, work / "exchange.sqlite", port)
@@ -404,129 +417,9 @@ def run(chosen: argparse.Namespace) -> int:
         **result,
     }
     (out / "facts.json").write_text(json.dumps(facts, indent=2), "utf-8")
-    report(out)
+    soakreport.report(out)
     bad = [n for n in result if "only" in n or "twice" in n or "differences" in n or "fatal" in n]
     return int(any(result[name] for name in bad) or bot.returncode not in (0, 130))
-
-
-# -- the report ----------------------------------------------------------------------------------------
-
-
-def slope(x: Any, y: Any, lags: int | None = None) -> tuple[float, float]:
-    """A line's slope and half the width of its 95 % interval.
-
-    Ordinary least squares with the variance of Newey and West (1987, Econometrica 55), lags 4 (n / 100)^(2/9)
-    unless told: samples that follow each other are alike.
-    """
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    count = len(x)
-    deviation = x - x.mean()
-    spread = float(deviation @ deviation)
-    found = float(deviation @ y) / spread
-    scores = deviation * (y - y.mean() - found * deviation)
-    lags = int(4 * (count / 100) ** (2 / 9)) if lags is None else lags
-    total = float(scores @ scores)
-    for lag in range(1, min(lags, count - 1) + 1):
-        total += 2 * (1 - lag / (lags + 1)) * float(scores[lag:] @ scores[:-lag])
-    return found, 1.96 * float(np.sqrt(max(total, 0.0) * count / max(count - 2, 1))) / spread
-
-
-MEASURES = (
-    ("bot_uss_mib", "memory of the bot (USS)", "MiB"),
-    ("bot_rss_mib", "memory of the bot (RSS)", "MiB"),
-    ("bot_fds", "file descriptors of the bot", ""),
-    ("bot_threads", "threads of the bot", ""),
-    ("exchange_uss_mib", "memory of the exchange (USS)", "MiB"),
-    ("exchange_fds", "file descriptors of the exchange", ""),
-    ("exchange_threads", "threads of the exchange", ""),
-    ("database_mib", "the bot's database", "MiB"),
-    ("logs_mib", "the bot's logs (rotating, at most 110)", "MiB"),
-    ("state_mib", "the exchange's books on disk", "MiB"),
-    ("intents", "files of intents", ""),
-    ("temporary", "temporary files left", ""),
-    ("rest_seconds", "an answer of the bot's REST server", "s"),
-)
-
-
-def report(out: Path) -> None:
-    """``report.md`` and ``soak.png`` from what was measured."""
-    import pandas as pd
-
-    rows = pd.read_csv(out / "samples.csv")
-    facts = json.loads((out / "facts.json").read_text("utf-8"))
-    half = rows[rows["candles"] >= rows["candles"].max() / 2]
-    lines = [*(f"- {name}: {value}" for name, value in facts.items()), ""]
-    lines += ["| | at first | at half | at the end | growth per 1,000 candles (95 %) |", "|---|---:|---:|---:|---:|"]
-    for name, what, unit in MEASURES:
-        grows, width = slope(half["candles"], half[name])
-        first, middle, last = (float(rows[name].iloc[k]) for k in (0, len(rows) - len(half), -1))
-        label = f"{what}, {unit}" if unit else what
-        growth = f"{1_000 * grows:+.3f} ± {1_000 * width:.3f}"
-        lines.append(f"| {label} | {first:.4g} | {middle:.4g} | {last:.4g} | {growth} |")
-    latency = latencies(out)
-    if latency is not None:
-        lines += ["", "| candles | median, ms | 95 %, ms | 99 %, ms | most, ms |", "|---|---:|---:|---:|---:|"]
-        for places in np.array_split(np.arange(len(latency)), 4):
-            part = latency.iloc[places]
-            at = f"{part['candle'].iloc[0]:.0f} – {part['candle'].iloc[-1]:.0f}"
-            cells = [part["seconds"].quantile(q) for q in (0.5, 0.95, 0.99, 1.0)]
-            lines.append(f"| {at} | " + " | ".join(f"{1_000 * cell:.0f}" for cell in cells) + " |")
-    (out / "report.md").write_text("\n".join(lines) + "\n", "utf-8")
-    picture(rows, latency, out / "soak.png")
-    print("\n".join(lines))
-
-
-def latencies(out: Path) -> Any:
-    import pandas as pd
-
-    path = out / "latency.csv"
-    if not path.exists() or not path.stat().st_size:
-        return None
-    found = pd.read_csv(path, names=["hour", "seconds", "waited"])
-    found["candle"] = found["hour"] - found["hour"].iloc[0]
-    return found
-
-
-def picture(rows: Any, latency: Any, path: Path) -> None:
-    """Memory, descriptors and threads, disk, latency over the candles."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(2, 2, figsize=(11, 6.5), sharex=True, constrained_layout=True)
-    x = rows["candles"]
-    for name, label, colour in (("bot", "bot", "#2563a8"), ("exchange", "exchange", "#c2571a")):
-        axes[0, 0].plot(x, rows[f"{name}_uss_mib"], color=colour, label=label)
-        axes[0, 1].plot(x, rows[f"{name}_fds"], color=colour, label=f"{label}: file descriptors")
-        axes[0, 1].plot(x, rows[f"{name}_threads"], color=colour, ls=":", label=f"{label}: threads")
-    axes[0, 0].set_title("Memory of the processes' own (USS), MiB")
-    axes[0, 1].set_title("File descriptors and threads")
-    for name, label, colour in (
-        ("database_mib", "bot's database", "#2563a8"),
-        ("logs_mib", "bot's logs", "#4d9078"),
-        ("state_mib", "exchange's books", "#c2571a"),
-    ):
-        axes[1, 0].plot(x, rows[name], color=colour, label=label)
-    axes[1, 0].set_title("On disk, MiB")
-    axes[1, 1].set_title("From a candle's close to its signals, ms")
-    if latency is not None:
-        window = max(len(latency) // 40, 10)
-        rolling = latency["seconds"].rolling(window)
-        for q, colour in ((0.5, "#2563a8"), (0.95, "#c2571a"), (0.99, "#8b1a1a")):
-            line = 1_000 * rolling.quantile(q)
-            axes[1, 1].plot(latency["candle"], line, color=colour, label=f"{q:.0%} of {window} candles")
-        axes[1, 1].set_yscale("log")
-    for one in axes.flat:
-        one.grid(alpha=0.3)
-        if one.get_legend_handles_labels()[0]:
-            one.legend(frameon=False, fontsize=8)
-        if one is not axes[1, 1]:
-            one.set_ylim(bottom=0)
-    for one in axes[1]:
-        one.set_xlabel("candles of one hour")
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
 
 
 def main() -> int:
@@ -536,7 +429,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--candles", type=int, default=0, help="hourly candles; default 6,000 an hour asked for")
+    parser.add_argument(
+        "--candles", type=int, default=0, help="hourly candles; default 6,000 an hour asked for"
+    )
     parser.add_argument("--hours", type=float, default=0.0, help="most hours of wall time; default no limit")
     parser.add_argument("--every", type=int, default=24, help="candles between two samples")
     parser.add_argument("--warm", type=int, default=2, help="candles before the first sample")
@@ -547,7 +442,7 @@ def main() -> int:
     parser.add_argument("--report", type=Path, help="only write the report of such a folder again")
     chosen = parser.parse_args()
     if chosen.report:
-        report(chosen.report)
+        soakreport.report(chosen.report)
         return 0
     chosen.candles = chosen.candles or int(6_000 * chosen.hours) or 4_000
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
