@@ -12,11 +12,13 @@ import pandas as pd
 
 from bascule.data.sources.feeds import Event
 from bascule.data.sources.liquidations import write_part
+from bascule.data.synthetic import SyntheticSettings, generate
 from tests.data.sources import exchanges, wires
 from tests.data.sources.exchanges import HOUR, Market, funding, interest, price, ratio, stamp, volume
 from tests.data.sources.server import FakeTime, Route
 
 NOW = "2024-01-10T00:30"
+GENERATED = {"instruments": 6, "days": 10, "start": "2023-12-28", "late": 0, "delisted": 0, "missing": 0}
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,13 @@ class Case:
 
 def ms_of(frame: pd.DataFrame) -> np.ndarray:
     return frame["time"].dt.tz_localize(None).to_numpy("datetime64[ms]").astype(np.int64)
+
+
+def generated(frame: pd.DataFrame) -> None:
+    market = generate(SyntheticSettings.read(GENERATED, where="case")).frame
+    own = market[market["instrument"] == "SYN03_USDT"].set_index("time")
+    for name in ("open", "high", "low", "close", "volume", "quote_volume"):
+        assert (frame.set_index("time")[name] == own[name].reindex(frame["time"])).all()
 
 
 def expect(field: str, function: Callable[[int], float]) -> Callable[[pd.DataFrame], None]:
@@ -483,5 +492,16 @@ CASES: tuple[Case, ...] = (
         ("BTC_USDT",),
         36,
         all_of(CLOSE, VOLUME),
+    ),
+    Case(
+        "synthetic",
+        "synthetic",
+        lambda *_: GENERATED,
+        None,
+        "2024-01-01",
+        "2024-01-02T12:00",
+        ("SYN03_USDT",),
+        36,
+        generated,
     ),
 )

@@ -20,6 +20,11 @@ from bascule.data.sources.spec import FieldSpec, SourceSpec
 if TYPE_CHECKING:
     import pandas as pd
 
+FUTURES = (
+    FieldSpec("funding_rate", "1/interval", "rate settled at the open of the candle or within it"),
+    FieldSpec("mark", "quote", "close of the mark price"),
+)
+
 
 class LongFileSettings(Settings):
     """A long table of candles."""
@@ -41,7 +46,7 @@ class FreqtradeFolderSettings(Settings):
     market: Literal["spot", "futures"] = Field("spot", description="trading mode")
 
 
-class _Files(ChunkedSource):
+class WholeSource(ChunkedSource):
     """One read of everything, cut to the range."""
 
     def __init__(
@@ -80,10 +85,10 @@ class _Files(ChunkedSource):
 
     @abstractmethod
     def _read(self) -> pd.DataFrame:
-        """Everything in the files."""
+        """Everything there is."""
 
 
-class LongFile(_Files):
+class LongFile(WholeSource):
     """See `read_long`."""
 
     def __init__(self, settings: LongFileSettings, context: Context) -> None:
@@ -100,16 +105,12 @@ class LongFile(_Files):
         )
 
 
-class FreqtradeFolder(_Files):
+class FreqtradeFolder(WholeSource):
     """See `read_freqtrade`."""
 
     def __init__(self, settings: FreqtradeFolderSettings, context: Context) -> None:
-        futures = (
-            FieldSpec("funding_rate", "1/interval", "rate settled at the open of the candle or within it"),
-            FieldSpec("mark", "quote", "close of the mark price"),
-        )
         timeframe = Timeframe.parse(settings.timeframe, where="freqtrade.timeframe")
-        fields = (*PRICES, VOLUMES[0], *(futures if settings.market == "futures" else ()))
+        fields = (*PRICES, VOLUMES[0], *(FUTURES if settings.market == "futures" else ()))
         super().__init__("freqtrade.folder", timeframe, fields, context)
         self._settings = settings
 

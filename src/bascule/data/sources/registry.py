@@ -17,11 +17,13 @@ from bascule.data.sources.downloader import DownloaderSettings, FreqtradeDownloa
 from bascule.data.sources.exchange import ExchangeSettings, ExchangeSource
 from bascule.data.sources.files import FreqtradeFolder, FreqtradeFolderSettings, LongFile, LongFileSettings
 from bascule.data.sources.fx import EcbRates, EcbSettings, FxFile, FxFileSettings
+from bascule.data.sources.generated import GeneratedMarket
 from bascule.data.sources.headlines import Gdelt, GdeltSettings, Rss, RssSettings
 from bascule.data.sources.liquidations import Liquidations, LiquidationSettings
 from bascule.data.sources.macro import CoinGeckoGlobal, CoinGeckoSettings, FearGreed, FearGreedSettings
 from bascule.data.sources.okxarchive import OkxArchive, OkxArchiveSettings
 from bascule.data.sources.spec import Source
+from bascule.data.synthetic import SyntheticSettings
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ SOURCES: Mapping[str, Entry] = {
     "freqtrade": Entry(DownloaderSettings, FreqtradeDownloader, "freqtrade's own downloader"),
     "freqtrade.folder": Entry(FreqtradeFolderSettings, FreqtradeFolder, "a data folder of freqtrade"),
     "file": Entry(LongFileSettings, LongFile, "a long table of candles (parquet, feather, CSV)"),
+    "synthetic": Entry(SyntheticSettings, GeneratedMarket, "the embedded synthetic market, to try things"),
     "liquidations": Entry(LiquidationSettings, Liquidations, "recorded liquidations"),
     "coinmetrics": Entry(CoinMetricsSettings, CoinMetrics, "on-chain data a day and asset"),
     "feargreed": Entry(FearGreedSettings, FearGreed, "fear and greed index"),
