@@ -10,6 +10,7 @@ from bascule.core.errors import (
     StoreError,
     UniverseError,
 )
+from bascule.core.extensions import Extension, ExtensionRecord, Registry
 from bascule.core.instrument import Instrument
 from bascule.core.panel import Panel
 from bascule.core.progress import Progress, silent
@@ -23,10 +24,13 @@ __all__ = [
     "ConfigError",
     "DataError",
     "ExpressionError",
+    "Extension",
+    "ExtensionRecord",
     "Instrument",
     "Moment",
     "Panel",
     "Progress",
+    "Registry",
     "Settings",
     "StoreError",
     "Timeframe",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bascule.core import ExpressionError
-from bascule.expr import Kind, Node
+from bascule.expr import Kind, Node, OwnOperator
 from bascule.expr.pair import Corr, Cov
 from bascule.expr.rolling import (
     Count,
@@ -68,6 +68,8 @@ def family(node: Node) -> str:
         ExpressionError: no family does.
     """
     kind = type(node)
+    if isinstance(node, OwnOperator):
+        return "own"
     name = _ROLLING.get(kind) or _SORTED.get(kind) or _SINGLE.get(kind) or _BY_KIND.get(kind.kind)
     if name is None:
         raise ExpressionError(

@@ -25,9 +25,10 @@ from bascule.engine.history import over_all_history
 from bascule.engine.native_program import Program, program
 from bascule.engine.native_run import Cells, Job, Source, Target, buffer, cores, correlate, padded, run
 from bascule.engine.native_values import native
+from bascule.engine.own import own
 from bascule.engine.plan import Dialect, Plan
 from bascule.engine.reference import unknown_instrument
-from bascule.expr import Constant, Kind, Node, Type, walk
+from bascule.expr import Constant, Kind, Node, OwnOperator, Type, walk
 from bascule.expr.instrument import ChangeInstrument
 from bascule.kernels.native import LANES, library
 
@@ -176,6 +177,10 @@ def _barrier(
                 raise unknown_instrument(node.instrument, names)
             column = names.index(node.instrument)
             values = np.broadcast_to(operand[:, [column]], operand.shape)
+        elif isinstance(node, OwnOperator):
+            given = [found[child] for child in node.children]
+            values = own(node, given, len(operand), source.panel.members[slice(*rows)])
+            values = np.where(source.ages(*rows) >= 0, values, np.nan)
         elif node.kind is Kind.ROLLING:
             values = windowed(node, operand)
         else:

@@ -13,8 +13,9 @@ import numpy as np
 from bascule.core import DataError
 from bascule.core.panel import BoolArray
 from bascule.engine.across import across
+from bascule.engine.own import own
 from bascule.engine.plan import Dialect, Step
-from bascule.expr import Constant, Node, Type
+from bascule.expr import Constant, Kind, Node, OwnOperator, Type
 from bascule.expr.elementwise import Comparison, If, Logical, Power, Sign
 from bascule.expr.instrument import ChangeInstrument
 from bascule.expr.pair import Cov
@@ -319,12 +320,28 @@ def _pairs(step: Step, block: Block) -> Values:
     return values
 
 
+# -- a user's own ----------------------------------------------------------------------------------
+
+
+def _own(step: Step, block: Block) -> Values:
+    node = step.nodes[0]
+    assert isinstance(node, OwnOperator)
+    start, stop = block.rows(node)
+    if node.kind in (Kind.ROLLING, Kind.PAIR):
+        values = own(node, [block.floats(child, stop) for child in node.children], stop - start)
+    else:
+        given = [block.shifted(child, start, stop) for child in node.children]
+        values = own(node, given, stop - start, block.members(start, stop))
+    return {node: block.masked(values, start)}
+
+
 KERNELS: dict[str, Kernel] = {
     "load": _load,
     "element": _element,
     "shift": _shift,
     "instrument": _instrument,
     "cross": _cross,
+    "own": _own,
     "sums": _sums,
     "counts": _counts,
     "moments": _moments,

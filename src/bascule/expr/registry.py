@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from bascule.expr import crosssection, elementwise, instrument, pair, rolling, shift, trend, weighted
+from bascule.core import Registry
+from bascule.expr import crosssection, elementwise, instrument, own, pair, rolling, shift, trend, weighted
 from bascule.expr.node import Operator
 
 _ALL: tuple[type[Operator], ...] = (
@@ -30,7 +31,9 @@ _ALL: tuple[type[Operator], ...] = (
     instrument.ChangeInstrument, instrument.Mask,
 )  # fmt: skip
 
-OPERATORS: dict[str, type[Operator]] = {operator.__name__: operator for operator in _ALL}
+OPERATORS: Registry[type[Operator]] = Registry(
+    "operators", {operator.__name__: operator for operator in _ALL}, own.accept
+)
 
 # operators of qlib that this language leaves to qlib itself, with the reason
 LEFT_TO_QLIB: dict[str, str] = {

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bascule.core import ConfigError, Panel, Progress, Timeframe, silent
+from bascule.core import ConfigError, Panel, Progress, Timeframe, extensions, silent
 from bascule.core.panel import FloatArray
 from bascule.evaluate.rows import row_sums
 from bascule.signals.frame import SignalFrame
@@ -58,7 +58,7 @@ def groups(spec: SignalSpec) -> tuple[Group, ...]:
     found = []
     for bar, index in sorted(places.items()):
         chosen = [spec.factors[i] for i in index]
-        compiled = _compiled(tuple(factor.text for factor in chosen))
+        compiled = _compiled(tuple(factor.text for factor in chosen), extensions.generation())
         if compiled.lookahead or compiled.lookback is None:
             _name_the_bad(chosen)
         found.append(Group(bar, tuple(index), compiled))
@@ -66,8 +66,11 @@ def groups(spec: SignalSpec) -> tuple[Group, ...]:
 
 
 @lru_cache(maxsize=16)
-def _compiled(texts: tuple[str, ...]) -> Plan:
-    """The plan of these texts. Kept: to compile 158 of them took half as long as a live candle's features."""
+def _compiled(texts: tuple[str, ...], generation: int) -> Plan:
+    """The plan of these texts. Kept: to compile 158 of them took half as long as a live candle's features.
+
+    ``generation``: of the loaded extensions, whose operators the texts may name.
+    """
     from bascule import engine
 
     return engine.compile(list(texts))
