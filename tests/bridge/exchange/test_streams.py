@@ -148,6 +148,22 @@ def test_futures_streams_and_user_data() -> None:
         api.fapiPrivateDeleteListenKey({"listenKey": key})
 
 
+def test_a_stream_is_told_what_happens_from_now_on() -> None:
+    with rig(FUTURES, kind="futures") as exchange, client(exchange, "futures") as api:
+        for _ in range(3):
+            api.create_order("BTC/USDT:USDT", "market", "buy", 1)
+        # nobody listens: nothing is kept, however long that lasts
+        assert not exchange.service.events
+        key = api.fapiPrivatePostListenKey()["listenKey"]
+
+        async def act(socket: Any, following: Any) -> None:
+            api.create_order("BTC/USDT:USDT", "market", "sell", 2)
+            new = await following()
+            assert (new["o"]["x"], new["o"]["S"], new["o"]["q"]) == ("NEW", "SELL", "2")
+
+        follow(exchange, f"/private/ws?listenKey={key}", act)
+
+
 def test_disconnects_of_the_plan() -> None:
     plan = FaultPlan.read({"faults": [{"kind": "disconnect", "start": "2024-03-01T01:00"}]})
     with rig(MARKET, faults=plan) as exchange:

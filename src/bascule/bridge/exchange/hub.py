@@ -216,6 +216,7 @@ class Hub:
     # -- rounds ------------------------------------------------------------------------------------
 
     def _start(self) -> None:
+        self.service.followed = True
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._rounds())
 
@@ -225,6 +226,9 @@ class Hub:
                 await asyncio.wait_for(self._wake.wait(), ROUND)
             self._wake.clear()
             await self._round()
+        with self.service.lock:
+            self.service.followed = False
+            self.service.events.clear()
 
     async def _round(self) -> None:
         with self.service.lock:

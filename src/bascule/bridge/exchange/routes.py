@@ -17,7 +17,8 @@ from bascule.core import Timeframe
 
 Handler = Callable[[ReplayMarket, Query], Json]
 PERPETUAL_DELIVERY_MS = 4_133_404_800_000  # 2100-12-25, what Binance writes for "never"
-_MOST_TOLD = 100_000
+_MOST_TOLD = 100_000  # candles whose text is kept, of all symbols
+_TOLD_EACH = 3_000  # … and of each: two of the longest answers
 _BOOK_LIMITS = (5, 10, 20, 50, 100, 500, 1_000)
 _BOOK_SIDES: tuple[tuple[str, Side], ...] = (("bids", "SELL"), ("asks", "BUY"))
 
@@ -126,7 +127,7 @@ def klines(market: ReplayMarket, query: Query) -> Json:
         limit=limit_of(query, 500, 1_000 if market.kind == "spot" else 1_500),
     )
     step, told = interval.seconds * 1_000, market.told
-    if len(told) > _MOST_TOLD:
+    if len(told) > min(_MOST_TOLD, _TOLD_EACH * len(market.listings)):
         told.clear()
     rows = []
     for i, ms in enumerate(found.open_ms.tolist()):

@@ -91,6 +91,7 @@ class Service:
     Attributes:
         lock: held by everything that looks at or changes the engine.
         events: what user data streams were not told yet.
+        followed: there are streams; nothing is kept for nobody.
         listen_keys: live keys of user data streams.
     """
 
@@ -111,6 +112,7 @@ class Service:
         self.meter = Meter(market.kind, enforce_limits)
         self.lock = threading.RLock()
         self.events: deque[Event] = deque(maxlen=100_000)
+        self.followed = False
         self.listen_keys: set[str] = set()
         self._private = SPOT_PRIVATE if market.kind == "spot" else FUTURES_PRIVATE
         self._state = None if state is None else State(state, self.engine)
@@ -126,7 +128,8 @@ class Service:
     def _keep(self) -> None:
         account = self.engine.account
         if account.outbox:
-            self.events.extend(account.outbox)
+            if self.followed:
+                self.events.extend(account.outbox)
             account.outbox.clear()
             if self._state is not None:
                 self._state.save()
