@@ -445,7 +445,9 @@ def main() -> int:
         soakreport.report(chosen.report)
         return 0
     chosen.candles = chosen.candles or int(6_000 * chosen.hours) or 4_000
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    # both end as Ctrl-C does; children of a shell's background jobs would ignore it else
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.default_int_handler)
     try:
         return run(chosen)
     except KeyboardInterrupt:
