@@ -1,35 +1,52 @@
 """Coverage-guided fuzzing of one target: ``python -m tests.fuzz TARGET [--seconds 60] [--corpus FOLDER]``.
 
 Ends with 0 when nothing broke; a broken promise is printed with its input, which is also written to a file.
+Run with ``--once FILE`` it tries that one input again.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
+
+
+def through_files() -> None:
+    """Have modules found by Python's own finder.
+
+    An editable install brings a finder of its own, whose loader hides the code of modules from atheris: what
+    it loads runs without instrumentation, and the fuzzer is blind.
+    """
+    sys.meta_path[:] = [one for one in sys.meta_path if not type(one).__module__.startswith("_editable_")]
+    sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
 
 def main() -> None:
     """Run atheris."""
     import atheris
 
+    through_files()
     with atheris.instrument_imports(include=["bascule"]):
         from tests.fuzz.targets import TARGETS
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("target", choices=sorted(TARGETS))
-    parser.add_argument("--seconds", type=int, default=60)
-    parser.add_argument("--corpus", help="folder of inputs, read and added to")
-    arguments = parser.parse_args()
-    with atheris.instrument_imports(include=["bascule"]):
+        parser = argparse.ArgumentParser(description=__doc__)
+        parser.add_argument("target", choices=sorted(TARGETS))
+        parser.add_argument("--seconds", type=int, default=60)
+        parser.add_argument("--corpus", help="folder of inputs, read and added to")
+        parser.add_argument("--once", type=Path, help="one input to try")
+        arguments = parser.parse_args()
         target = TARGETS[arguments.target]()
         target.one(b"")  # imports what it needs
+    if arguments.once:
+        target.one(arguments.once.read_bytes())
+        return
     options = [
         sys.argv[0],
         f"-max_total_time={arguments.seconds}",
         "-max_len=96",
         "-timeout=60",
         "-rss_limit_mb=4096",
+        "-print_final_stats=1",
     ]
     atheris.Setup(options + ([arguments.corpus] if arguments.corpus else []), target.one)
     atheris.Fuzz()

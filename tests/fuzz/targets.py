@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,73 +19,59 @@ import numpy as np
 import pandas as pd
 
 from bascule.core import BasculeError
+from tests.fuzz.damage import Broken, damaged, pick, promised
+from tests.fuzz.venues import Exchange, Venue
 
 MOST = 4_000  # bytes of a text: what is longer is refused elsewhere, or only takes longer
-
-
-class Broken(AssertionError):
-    """A promise that does not hold."""
-
-
-@contextmanager
-def promised(*errors: type[Exception]) -> Iterator[None]:
-    """These errors are the clear ones; anything else that is raised breaks the promise."""
-    try:
-        yield
-    except errors as error:
-        if not str(error).strip():
-            raise Broken(f"{type(error).__name__} says nothing") from error
-    except (Exception, RecursionError) as error:
-        raise Broken(f"{type(error).__name__}: {error}") from error
-
-
-def damaged(good: bytes, data: bytes) -> bytes:
-    """A good input with bytes changed, cut out, doubled or put in, as ``data`` says: three bytes a change."""
-    text = bytearray(good)
-    for k in range(0, len(data) - 2, 3):
-        kind, place, value = data[k : k + 3]
-        at = place * max(1, len(text)) // 256 + (value if kind >= 128 else 0) % 7
-        at = min(at, len(text))
-        match kind % 6:
-            case 0 if at < len(text):
-                text[at] = value
-            case 1:
-                text[at:at] = bytes([value])
-            case 2:
-                del text[at : at + 1 + value % 16]
-            case 3:
-                text[at:at] = text[at : at + 1 + value % 64]
-            case 4:
-                del text[at:]
-            case _ if at < len(text):
-                text[at] ^= 1 << value % 8
-    return bytes(text)
-
-
-def pick(seeds: list[Any], data: bytes) -> tuple[Any, bytes]:
-    """One of the seeds, and the bytes that are left."""
-    return (seeds[data[0] % len(seeds)], data[1:]) if data else (seeds[0], b"")
+LEAVES = 100  # bytes below this are leaves of a formula
 
 
 class Expression:
-    """Texts of the factor language: parsed and planned, or refused."""
+    """Texts of the factor language: parsed, planned and computed, or refused."""
 
     def __init__(self) -> None:
+        from bascule.expr import OPERATORS
         from bascule.factors import library
+        from tests.markets import random_panel
 
         names = ("alpha158", "alpha101", "crypto")
         self.seeds = [f.text for name in names for f in library(name)][::5]
+        self.operators = [
+            (name, sum(f.init for f in fields(one)))
+            for name, one in sorted(OPERATORS.items())
+            if is_dataclass(one)
+        ]
+        self.panel = random_panel(0, 40, 3)
+
+    def built(self, data: bytes) -> str:
+        """A text from bytes that are read as a stack machine: leaves, and operators of those before them."""
+        leaves = ["$close", "$volume", "$open", "1", "0", "2", "-1", "0.5", "3", "20", "1e9", "$nothing"]
+        stack: list[str] = []
+        for byte in data:
+            if byte < LEAVES or not stack:
+                stack.append(leaves[byte % len(leaves)])
+                continue
+            name, arity = self.operators[byte % len(self.operators)]
+            taken = stack[-arity:]
+            del stack[-arity:]
+            stack.append(f"{name}({','.join(taken)})")
+        return stack[-1] if stack else ""
 
     def one(self, data: bytes) -> None:
         from bascule import engine, expr
 
-        seed, rest = pick(self.seeds, data)
-        text = damaged(seed.encode(), rest).decode("latin-1")[:MOST]
+        seed, rest = pick([None, *self.seeds], data)
+        whole = seed is None
+        text = self.built(rest) if seed is None else damaged(seed.encode(), rest).decode("latin-1")
         with promised(BasculeError):
-            node = expr.parse(text)
+            node = expr.parse(text[:MOST])
             if expr.parse(str(node)) != node:
                 raise Broken(f"{text!r} prints as {node}, which is another expression")
-            engine.compile([node])
+            plan = engine.compile([node])
+            if whole:
+                values = engine.evaluate(plan, self.panel)
+                if values.shape != (1, *self.panel.shape):
+                    raise Broken(f"{text!r} gives {values.shape}")
 
 
 class Config:
@@ -225,4 +211,6 @@ TARGETS: dict[str, Callable[[], Any]] = {
     "store": Store,
     "bundle": Bundle,
     "reply": Reply,
+    "venue": Venue,
+    "exchange": Exchange,
 }

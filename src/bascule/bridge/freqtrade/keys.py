@@ -49,7 +49,7 @@ def permissions(api: Any) -> Permissions:
         if _played(api):
             return Permissions(None, said="another server plays the venue, and knows nothing of keys")
         return ask(api)
-    except (ccxt.BaseError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (ccxt.BaseError, LookupError, TypeError, AttributeError, ValueError) as error:
         return Permissions(None, said=f"{type(error).__name__}: {error}"[:200])
 
 

@@ -11,7 +11,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
@@ -23,6 +24,7 @@ from bascule.core import BridgeError, Instrument, Timeframe
 if TYPE_CHECKING:
     import pandas as pd
 
+T = TypeVar("T")
 Format = Literal["binance", "bybit"]
 State = Literal["good", "degraded", "down"]
 PUBLIC: dict[tuple[Format, str], str] = {
@@ -33,6 +35,9 @@ PUBLIC: dict[tuple[Format, str], str] = {
 }
 _CANDLE = ("open", "high", "low", "close", "volume")
 _BYBIT_DAY = 86_400
+_MOST_BYTES = 16 << 20  # of an answer; a thousand candles are a hundredth of it
+# what reading an answer of another shape ends in
+_MISREAD = (TypeError, ValueError, LookupError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -144,34 +149,40 @@ class RestVenue:
     ) -> pd.DataFrame:
         """See `Venue.candles`."""
         if self.form == "bybit":
-            rows = self._bybit(
+            answer = self._bybit(
                 "kline",
                 category="spot" if self.market == "spot" else "linear",
                 symbol=instrument.symbol,
                 interval="D" if timeframe.seconds == _BYBIT_DAY else str(timeframe.seconds // 60),
                 limit=min(bars + 1, 1_000),
-            ).get("list")
+            )
         else:
             path = "/api/v3/klines" if self.market == "spot" else "/fapi/v1/klines"
-            rows = self._get(
+            answer = self._get(
                 path, symbol=instrument.symbol, interval=str(timeframe), limit=min(bars + 1, 1_000)
             )
-        try:
-            return _frame(rows, timeframe, bars, now_ms)
-        except (TypeError, ValueError, IndexError) as error:
-            self.health.record(0.0, good=False)
-            raise BridgeError(
-                f"{instrument.symbol}: not candles: {error}", where=self.name, remedy="use another venue"
-            ) from None
+        return self._read(
+            lambda: _frame(answer["list"] if self.form == "bybit" else answer, timeframe, bars, now_ms),
+            f"{instrument.symbol}: not candles",
+        )
 
     def ping(self) -> float:
         """See `Venue.ping`."""
         if self.form == "bybit":
-            theirs = int(self._bybit("time")["timeNano"]) / 1e9
+            answer = self._bybit("time")
+            theirs = self._read(lambda: int(answer["timeNano"]) / 1e9, "not a time")
         else:
-            path = "/api/v3/time" if self.market == "spot" else "/fapi/v1/time"
-            theirs = int(self._get(path)["serverTime"]) / 1e3
+            answer = self._get("/api/v3/time" if self.market == "spot" else "/fapi/v1/time")
+            theirs = self._read(lambda: int(answer["serverTime"]) / 1e3, "not a time")
         return theirs - time.time()
+
+    def _read(self, reading: Callable[[], T], otherwise: str) -> T:
+        """What an answer says; an answer of another shape is the venue's failure."""
+        try:
+            return reading()
+        except _MISREAD as error:
+            self.health.record(0.0, good=False)
+            raise BridgeError(f"{otherwise}: {error}", where=self.name, remedy="use another venue") from None
 
     def _bybit(self, what: str, **query: object) -> dict[str, Any]:
         answer = self._get(f"/v5/market/{what}", **query)
@@ -179,7 +190,7 @@ class RestVenue:
             self.health.record(0.0, good=False)
             said = answer.get("retMsg") if isinstance(answer, dict) else answer
             raise BridgeError(f"refused: {said}", where=f"{self.name} {what}", remedy="use another venue")
-        found: dict[str, Any] = answer["result"]
+        found: dict[str, Any] = self._read(lambda: answer["result"], f"{what} without a result")
         return found
 
     def _get(self, path: str, **query: object) -> Any:
@@ -187,8 +198,8 @@ class RestVenue:
         address = f"{self.url}{path}?{urlencode(query)}"
         try:
             with urlopen(address, timeout=self.timeout) as answer:  # noqa: S310 - http(s) was checked
-                found = json.load(answer)
-        except (URLError, OSError, ValueError) as error:
+                found = json.loads(answer.read(_MOST_BYTES))
+        except (URLError, OSError, HTTPException, ValueError, RecursionError) as error:
             self.health.record(self._clock() - begin, good=False)
             raise BridgeError(
                 f"does not answer: {error}", where=f"{self.name} {path}", remedy="use another venue"
@@ -205,8 +216,10 @@ def _frame(rows: Any, timeframe: Timeframe, bars: int, now_ms: int) -> pd.DataFr
     values = values[np.argsort(values[:, 0], kind="stable")]
     values = values[np.append(np.diff(values[:, 0]) > 0, True)]  # the last of doubled ones
     values = values[values[:, 0] + timeframe.seconds * 1_000 <= now_ms][-bars:]
-    if not np.isfinite(values).all() or (values[:, 1:5] <= 0).any():
-        raise ValueError("a price is not above 0")
+    if not np.isfinite(values).all() or (values[:, 1:5] <= 0).any() or (values[:, 5] < 0).any():
+        raise ValueError("a price is not above 0, or a volume is below it")
+    if (values[:, 0] < 0).any():
+        raise ValueError("a candle opened before 1970")
     frame = pd.DataFrame(values[:, 1:], columns=list(_CANDLE))
     frame.insert(0, "date", pd.to_datetime(values[:, 0].astype(np.int64), unit="ms", utc=True))
     return frame
