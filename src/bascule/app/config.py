@@ -20,9 +20,8 @@ from bascule.core import ConfigError, Settings, moment
 from bascule.data.health import HealthSettings
 from bascule.data.repair import Repair
 from bascule.data.synthetic import SyntheticSettings
-from bascule.factors import resolve
-from bascule.models import ModelSettings, WalkForwardSettings, sequence
-from bascule.signals import FactorText, SignalSettings, SignalSpec
+from bascule.models import ModelSettings, WalkForwardSettings
+from bascule.signals import SignalSettings, SignalSpec, factor_texts
 
 
 class SourceSettings(Settings):
@@ -150,27 +149,9 @@ class RunConfig(SignalSettings):
             ConfigError, ExpressionError: a library is unknown, or a factor text is malformed or looks ahead.
         """
         shared = {name: getattr(self, name) for name in SignalSettings.model_fields}
-        found: list[FactorText] = []
-        for timeframe, entries in _by_timeframe(self.factors).items():
-            factors = resolve(entries)
-            if self.model.steps > 1 and self.model.unroll:
-                factors = sequence(factors, self.model.steps)
-            end = "" if timeframe is None else f"_{timeframe}"
-            found += [FactorText(name=f.name + end, text=f.text, timeframe=timeframe) for f in factors]
+        steps = self.model.steps if self.model.unroll else 1
+        found = factor_texts(self.factors, steps=steps)
         return SignalSpec.read({**shared, "factors": found}, where="factors")
-
-
-def _by_timeframe(entries: Sequence[str | dict[str, str]]) -> dict[str | None, list[str | dict[str, str]]]:
-    """A run's factors by the candles that they are computed on; None = the run's own."""
-    found: dict[str | None, list[str | dict[str, str]]] = {}
-    for entry in entries:
-        if isinstance(entry, str):
-            name, _, timeframe = entry.partition("@")
-            found.setdefault(timeframe or None, []).append(name)
-        else:
-            rest = {key: value for key, value in entry.items() if key != "timeframe"}
-            found.setdefault(entry.get("timeframe"), []).append(rest)
-    return found
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:

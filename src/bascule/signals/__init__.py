@@ -1,6 +1,7 @@
 """Floor 5: the frozen bundle, and the one computation behind research and live.
 
-1. A `SignalSpec` is the recipe: timeframe, factors, universe, risk, portfolio, stops, rules (``spec.py``).
+1. A `SignalSpec` is the recipe: timeframe, factors, universe, risk, portfolio, stops, rules (``spec.py``);
+   `factor_texts` looks its factors up (``entries.py``).
 2. `features` takes a prepared panel to factor values; models take those to raw alphas; `finish` takes raw
    alphas to a `SignalFrame`: ranks, expected returns, risk scores, target weights, stops (``compute.py``,
    ``frame.py``).
@@ -13,6 +14,7 @@
 
 from bascule.signals.bundle import Bundle
 from bascule.signals.compute import features, finish, lookback, unavailable_live, with_members
+from bascule.signals.entries import factor_texts
 from bascule.signals.frame import SignalFrame
 from bascule.signals.manifest import ModelWindow, Span
 from bascule.signals.publish import BundlePublisher
@@ -30,6 +32,7 @@ __all__ = [
     "SignalSpec",
     "Span",
     "StopSettings",
+    "factor_texts",
     "features",
     "finish",
     "lookback",

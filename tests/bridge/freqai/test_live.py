@@ -13,7 +13,7 @@ import time_machine
 
 from bascule.core import Instrument
 from tests.bridge.freqai.learning import config
-from tests.bridge.freqai.test_model import bot
+from tests.bridge.freqai.test_model import SLOW, bot
 from tests.bridge.research import Research
 from tests.bridge.test_feed import candles
 
@@ -101,10 +101,13 @@ def clock() -> Iterator[Any]:
         yield found
 
 
-def test_live_predictions_are_those_of_the_backtest(spot: Research, tmp_path: Path, clock: Any) -> None:
+@pytest.mark.parametrize("changes", [{}, {"factors": SLOW}], ids=["hours", "with four hours"])
+def test_live_predictions_are_those_of_the_backtest(
+    spot: Research, tmp_path: Path, clock: Any, changes: dict[str, Any]
+) -> None:
     (tmp_path / "live").mkdir()
     (tmp_path / "back").mkdir()
-    mine = live(spot, tmp_path / "live", kept=1_500)
+    mine = live(spot, tmp_path / "live", kept=1_500, **changes)
     first = analysed(mine)
     assert first["do_predict"] == 0 and first["covered"] == 0  # nothing is trained yet
     trained(mine)
@@ -112,7 +115,7 @@ def test_live_predictions_are_those_of_the_backtest(spot: Research, tmp_path: Pa
     trained(mine, "ADA/USDT")  # joins the same fit
     assert len(list((mine.freqai.full_path / "pooled").iterdir())) == 1
 
-    back = bot(spot, tmp_path / "back")
+    back = bot(spot, tmp_path / "back", **changes)
     stored = back.populate_indicators(back.dp.frames[PAIR].copy(), {"pair": PAIR}).set_index("date")
     analysed(mine)  # FreqAI gives its first prediction back as history, and predicts from the next candle on
     for hours in (1, 2, 3):

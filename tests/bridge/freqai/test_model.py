@@ -142,6 +142,39 @@ def test_the_features_are_the_factors(pooled: Any) -> None:
     np.testing.assert_allclose(found["%-momentum"][both], momentum[both], rtol=2e-4, atol=1e-6)
 
 
+SLOW = [
+    {"name": "fast", "text": "$close / Ref($close, 12) - 1"},
+    {"name": "slow", "text": "$close / Ref($close, 5) - 1", "timeframe": "4h"},
+    {"name": "across", "text": "CSRank(Mean($volume, 3))", "timeframe": "4h"},
+]
+
+
+def test_factors_of_longer_candles_have_the_bits_of_the_signal_recipe(spot: Research, tmp_path: Path) -> None:
+    from bascule import signals
+
+    mine = bot(spot, tmp_path, factors=SLOW)
+    assert mine.plan.spec.names == ("fast", "slow_4h", "across_4h")
+    now = mine.freqai.view(mine)
+    whole = signals.features(spot.panel, mine.plan.spec)
+    last = now.panel.time >= np.datetime64("2023-03-07")
+    rows = np.searchsorted(spot.panel.time, now.panel.time[last])
+    assert now.panel.instruments == spot.panel.instruments
+    np.testing.assert_array_equal(now.values[:, last], whole[:, rows])
+    # a value of four hours appears when its candle closes, and stays for four
+    slow = now.values[1, last, 0]
+    changed = np.flatnonzero(np.abs(np.diff(slow)) > 0) + 1  # not where it is missing
+    closing = now.panel.time[last][changed].astype("datetime64[h]").astype(int) % 4
+    assert len(changed) > 40 and set(closing) == {3}
+
+
+def test_libraries_of_longer_candles_are_looked_up(spot: Research, tmp_path: Path) -> None:
+    mine = bot(spot, tmp_path, factors=["macd", "macd@4h"], risk={}, train_days=60)
+    names = mine.plan.spec.names
+    half = len(names) // 2
+    assert names[half:] == tuple(f"{name}_4h" for name in names[:half])
+    assert mine.plan.warmup > 4 * 50
+
+
 def test_one_model_a_pair_with_freqais_expansion(spot: Research, tmp_path: Path) -> None:
     mine = bot(
         spot,

@@ -22,7 +22,7 @@ from bascule.core.files import fingerprint
 from bascule.core.timeframe import TimeArray
 from bascule.data.universe import UniverseSettings
 from bascule.models import KINDS, ModelSettings
-from bascule.signals import FactorText, SignalSettings, SignalSpec
+from bascule.signals import FactorText, SignalSettings, SignalSpec, factor_texts
 
 KEY = "bascule.freqai"
 PERIOD = "{period}"
@@ -36,7 +36,9 @@ class FreqaiRecipe(SignalSettings):
         description="the universe that is compared and learned from: fixed, whatever pairs are traded",
     )
     factors: tuple[str | dict[str, Any], ...] = Field(
-        min_length=1, description="libraries, YAML files, or {name, text}: features of the base timeframe"
+        min_length=1,
+        description="libraries, YAML files, or {name, text}; "
+        "alpha158@4h or {name, text, timeframe} on longer candles",
     )
     expand: tuple[FactorText, ...] = Field(
         default=(),
@@ -85,13 +87,7 @@ class FreqaiRecipe(SignalSettings):
         Raises:
             ConfigError: a factor is unknown, or reads the future or all history.
         """
-        from bascule.factors import resolve
-        from bascule.models import sequence
-
-        chosen = resolve(self.factors)
-        if self.model.steps > 1 and self.model.unroll:
-            chosen = sequence(chosen, self.model.steps)
-        texts = tuple(FactorText(name=one.name, text=one.text) for one in chosen)
+        texts = factor_texts(self.factors, steps=self.model.steps if self.model.unroll else 1)
         shared = {name: getattr(self, name) for name in SignalSettings.model_fields}
         return SignalSpec.read({**shared, "factors": texts}, where=KEY)
 
