@@ -216,19 +216,20 @@ def recursive(job: Job, *, startup: Iterable[int] = (199, 499)) -> bias.Recursiv
     return bias.read_recursive(finished.output)
 
 
-def command(job: Job, name: str, arguments: Sequence[str]) -> Finished:
+def command(job: Job, name: str, arguments: Sequence[str], *, module: str | None = None) -> Finished:
     """Any other sub-command of freqtrade in the job's workspace, e.g. ``hyperopt``.
 
     Args:
         job: the run; gives configuration, strategy, data folder and time range.
         name: the sub-command.
         arguments: its own further arguments.
+        module: what Python runs instead of freqtrade.
 
     Raises:
         BridgeError: as `backtest`.
     """
     with _ready(job) as space:
-        return _run(job, space, name, arguments)
+        return _run(job, space, name, arguments, module=module)
 
 
 @contextmanager
@@ -260,7 +261,9 @@ def _module(space: Workspace) -> str:
     return "bascule.bridge.freqtrade.launch" if assumed else "freqtrade"
 
 
-def _run(job: Job, space: Workspace, name: str, more: Sequence[str]) -> Finished:
+def _run(
+    job: Job, space: Workspace, name: str, more: Sequence[str], *, module: str | None = None
+) -> Finished:
     common = [
         *("--config", str(space.config)),
         *("--userdir", str(space.folder)),
@@ -273,5 +276,5 @@ def _run(job: Job, space: Workspace, name: str, more: Sequence[str]) -> Finished
         [*common, *more],
         log=space.folder / "logs" / f"{name}.log",
         timeout=job.timeout,
-        module=_module(space),
+        module=module or _module(space),
     )
