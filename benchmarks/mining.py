@@ -31,11 +31,12 @@ import numpy as np
 import engine as harness
 from bascule import engine, factors
 from bascule.app.candles import Candles, read
-from bascule.app.mining import SEARCHERS, Plan, searcher_of
+from bascule.app.mining import Plan, searcher_of
 from bascule.core import Panel
 from bascule.evaluate import deflated_threshold
 from bascule.expr import parse
 from bascule.miners import (
+    SEARCHERS,
     EvaluationSettings,
     Evaluator,
     Grammar,

@@ -34,11 +34,12 @@ from numpy.typing import NDArray
 from rivals import KINDS, Rivals
 
 import engine as harness
-from bascule.app.mining import SEARCHERS, Plan, searcher_of
+from bascule.app.mining import Plan, searcher_of
 from bascule.core import Panel
 from bascule.data.prepare import prepare
 from bascule.data.synthetic import SyntheticSettings, generate
 from bascule.miners import (
+    SEARCHERS,
     EvaluationSettings,
     Grammar,
     GrammarSettings,

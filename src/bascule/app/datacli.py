@@ -209,12 +209,14 @@ def update(
 ) -> None:
     """Fetch what is new into a store: candles, slow data, longer timeframes, provider, universes."""
     from bascule.app.console import bar
+    from bascule.app.extending import extend
     from bascule.data.sources.context import Context
     from bascule.data.update import UpdateSettings
     from bascule.data.update import update as bring
 
-    settings = UpdateSettings.read(_yaml(config), where=str(config))
-    root = config.resolve().parent
+    root, values = config.resolve().parent, _yaml(config)
+    extend(values, root, str(config))
+    settings = UpdateSettings.read(values, where=str(config))
     settings = settings.model_copy(update={"store": root / settings.store.expanduser()})
     heard: list[str] = []
     with bar(console, "Update") as progress:

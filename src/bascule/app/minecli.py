@@ -43,7 +43,7 @@ Settings = Annotated[
 @mine_app.command("ls")
 def ls() -> None:
     """List the searchers."""
-    from bascule.app.mining import SEARCHERS
+    from bascule.miners import SEARCHERS
 
     table = Table("searcher", "what it does", box=None)
     for name, kind in SEARCHERS.items():

@@ -7,13 +7,12 @@ other command reads: `bascule factor report FOLDER/factors.yaml`), `result.json`
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
@@ -30,51 +29,12 @@ from bascule.miners import (
     Miner,
     Problem,
     Searcher,
+    SearcherKind,
     SearchSettings,
     SplitSettings,
     open_test,
+    searcher,
 )
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How a searcher is built; its module is imported when it is asked for, because some need torch.
-
-    Attributes:
-        module: in `bascule.miners.searchers`.
-        searcher: the class.
-        settings: its settings, if it has any.
-        about: one line for people.
-        part: it looks at values on the train part, too.
-        llm: the argument that a language model becomes: the model itself, or a proposer that asks it.
-    """
-
-    module: str
-    searcher: str
-    settings: str | None
-    about: str
-    part: bool = False
-    llm: Literal["model", "proposer"] | None = None
-
-
-SEARCHERS: dict[str, Kind] = {
-    "random": Kind("uniform", "RandomSearch", None, "typed random draws, the yardstick"),
-    "evolution": Kind("evolution", "Evolution", "EvolutionSettings", "typed genetic programming", True),
-    "qfr": Kind("reinforce", "Reinforce", "ReinforceSettings", "QuantFactor REINFORCE (arXiv 2409.05144)"),
-    "ppo": Kind("ppo", "PPO", "PPOSettings", "AlphaGen's PPO (arXiv 2306.12964)"),
-    "gflownet": Kind("gflownet", "GFlowNet", "GFlowNetSettings", "GFlowNet, trajectory balance"),
-    "alphaforge": Kind("alphaforge", "AlphaForge", "AlphaForgeSettings", "AlphaForge (arXiv 2406.18394)"),
-    "mcts": Kind(
-        "mcts", "TreeSearch", "TreeSettings", "tree search, LLM optional (arXiv 2505.11122)", True, "proposer"
-    ),
-    "programs": Kind(
-        "programs", "ProgramSearch", "ProgramSettings", "AlphaEvolve's programs (arXiv 2103.16196)", True
-    ),
-    "hypotheses": Kind(
-        "hypotheses", "HypothesisLoop", "HypothesisSettings",
-        "hypothesis loop, LLM optional (arXiv 2505.15155)", llm="model",
-    ),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,7 +42,7 @@ class Plan:
     """What to search with.
 
     Attributes:
-        searcher: one of `SEARCHERS`.
+        searcher: one of `miners.SEARCHERS`.
         seed: of all randomness.
         split: rows and label.
         grammar: which texts.
@@ -106,27 +66,15 @@ def searcher_of(plan: Plan, grammar: Grammar, problem: Problem | None = None) ->
     Raises:
         ConfigError: there is none of that name, a setting is wrong, or a package is not installed.
     """
-    kind = SEARCHERS.get(plan.searcher)
-    if kind is None:
-        raise ConfigError(
-            f"there is no searcher {plan.searcher!r}", where="mine", remedy=f"one of {', '.join(SEARCHERS)}"
-        )
-    module = importlib.import_module(f"bascule.miners.searchers.{kind.module}")
-    given: list[Any] = []
-    if kind.settings is not None:
-        given.append(getattr(module, kind.settings).read(plan.options, where=plan.searcher))
-    elif plan.options:
-        raise ConfigError(f"{plan.searcher} has no settings", where="mine", remedy="leave searcher.… away")
+    kind = searcher(plan.searcher)
+    settings = kind.read(plan.options, plan.searcher)
     asked = _language(kind, plan, grammar)
     if problem is None:
         return None
-    if kind.part:
-        given.insert(0, problem.train)
-    found: Searcher = getattr(module, kind.searcher)(grammar, plan.seed, *given, **asked)
-    return found
+    return kind.build(grammar, plan.seed, problem.train, settings, **asked)
 
 
-def _language(kind: Kind, plan: Plan, grammar: Grammar) -> dict[str, Any]:
+def _language(kind: SearcherKind, plan: Plan, grammar: Grammar) -> dict[str, Any]:
     """The argument that a language model becomes."""
     if not plan.llm:
         return {}

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 GROUP = "bascule.extensions"
 VARIABLE = "BASCULE_EXTENSIONS"
+REMEDY = f"name the very same extension: {VARIABLE}=own.py, or extensions: in the run's file"
 
 # each seam and its registry; by name, for the floors that hold them are above this one
 SEAMS: Mapping[str, str] = {
@@ -394,7 +395,7 @@ def _digest(module: ModuleType) -> tuple[str, Path]:
     """Digest of all Python files of the module's outermost package, and the module's folder."""
     own = Path(module.__file__ or ".").resolve()
     outer = sys.modules[module.__name__.partition(".")[0]]
-    home = Path(outer.__file__).resolve() if getattr(outer, "__file__", None) else own
+    home = Path(str(outer.__file__)).resolve() if getattr(outer, "__file__", None) else own
     package = hasattr(outer, "__path__") and home.name == "__init__.py"
     files = sorted(home.parent.rglob("*.py")) if package else [own]
     total = hashlib.sha256()

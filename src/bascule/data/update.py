@@ -79,6 +79,7 @@ class UpdateSettings(Settings):
         default={}, description="timeframe → name → universe to keep"
     )
     vwap: Vwap = Field(default="typical", description="how the provider's vwap is made")
+    extensions: tuple[str, ...] = Field(default=(), description="extensions with sources of your own")
     patience: float = Field(default=60, ge=0, description="seconds to wait for another writer")
 
 

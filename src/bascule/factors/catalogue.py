@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -10,7 +11,7 @@ from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
-from bascule.core import ConfigError, DataError
+from bascule.core import ConfigError, DataError, Registry, extensions
 from bascule.factors.alpha158 import alpha158
 from bascule.factors.alpha360 import alpha360
 from bascule.factors.factor import Factor
@@ -20,7 +21,6 @@ _KEYS = ("name", "text", "family", "source", "note", "horizon", "tags")
 Entry = str | Path | Mapping[str, Any] | Factor
 
 
-@cache
 def library(name: str) -> tuple[Factor, ...]:
     """All factors of a library.
 
@@ -31,6 +31,12 @@ def library(name: str) -> tuple[Factor, ...]:
         near = get_close_matches(name, LIBRARIES, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else f"libraries: {', '.join(LIBRARIES)}"
         raise ConfigError(f"unknown factor library {name!r}", where="factors", remedy=remedy)
+    return _made(name, extensions.generation())
+
+
+@cache
+def _made(name: str, generation: int) -> tuple[Factor, ...]:
+    """The factors of a library, under the extensions of a `core.extensions.generation`."""
     return tuple(LIBRARIES[name]())
 
 
@@ -61,13 +67,32 @@ def _shipped(name: str) -> tuple[Factor, ...]:
     return _read(resources("bascule.factors").joinpath(f"{name}.yaml").read_text("utf-8"), f"{name}.yaml")
 
 
-LIBRARIES: dict[str, Callable[[], Iterable[Factor]]] = {
-    "alpha158": alpha158,
-    "alpha360": alpha360,
-    "alpha101": partial(_shipped, "alpha101"),
-    "macd": partial(_shipped, "macd"),
-    "crypto": partial(_shipped, "crypto"),
-}
+def _accept(name: str, part: Any, folder: Path) -> Callable[[], Iterable[Factor]]:
+    """An extension's library: factors, pairs of name and text, or a YAML file beside the module."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name):
+        raise ConfigError(f"{name!r} is no name of a library", remedy="use small letters, digits and _")
+    if isinstance(part, str | Path):
+        found = load(folder / part)
+    elif isinstance(part, Mapping):
+        found = unique([_one({"name": key, "text": text}, str(key)) for key, text in part.items()])
+    else:
+        found = unique(part)
+    if not found or not all(isinstance(one, Factor) for one in found):
+        raise ConfigError("it holds no factors", remedy="give {name: text}, Factor objects, or a YAML file")
+    return lambda: found
+
+
+LIBRARIES: Registry[Callable[[], Iterable[Factor]]] = Registry(
+    "factors",
+    {
+        "alpha158": alpha158,
+        "alpha360": alpha360,
+        "alpha101": partial(_shipped, "alpha101"),
+        "macd": partial(_shipped, "macd"),
+        "crypto": partial(_shipped, "crypto"),
+    },
+    _accept,
+)
 
 
 def _read(text: str, place: str) -> tuple[Factor, ...]:

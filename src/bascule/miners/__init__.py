@@ -5,7 +5,8 @@
 2. `problem.py`: train, valid and test rows; who sees what.
 3. `evaluator.py`: scores in batches, cached and counted; `pool.py`: weights and what one more factor adds;
    `combination.py`: the pool's signal.
-4. `search.py`: the loop, its budget, its state on disk; `searchers/`: the ways of searching; `selection.py`:
+4. `search.py`: the loop, its budget, its state on disk; `searchers/`: the ways of searching, by name in
+   `registry.py`; `selection.py`:
    the pool that comes of it.
 5. `verdict.py`: the test part, opened once, deflated by all that ever touched it.
 """
@@ -17,12 +18,14 @@ from bascule.miners.evaluator import EvaluationSettings, Evaluator, Score
 from bascule.miners.grammar import Action, Derivation, Grammar, GrammarSettings
 from bascule.miners.pool import Pool, PoolSettings
 from bascule.miners.problem import Part, Problem, SplitSettings
+from bascule.miners.registry import SEARCHERS, SearcherKind, searcher
 from bascule.miners.search import Look, Miner, Outcome, Search, Searcher, SearchSettings
 from bascule.miners.selection import Selection, SelectionSettings, Selector
 from bascule.miners.verdict import Judgement, Member, open_test
 
 __all__ = [
     "RATIO",
+    "SEARCHERS",
     "Action",
     "Derivation",
     "Dimension",
@@ -43,6 +46,7 @@ __all__ = [
     "Search",
     "SearchSettings",
     "Searcher",
+    "SearcherKind",
     "Selection",
     "SelectionSettings",
     "Selector",
@@ -52,4 +56,5 @@ __all__ = [
     "dimension",
     "open_test",
     "pool_ic",
+    "searcher",
 ]

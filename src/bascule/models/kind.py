@@ -59,12 +59,12 @@ class Lesson:
 
 
 class Kind(ABC):
-    """One kind of model.
+    """One kind of model. Users' own come from extensions; `bascule.testing` tries them.
 
     Attributes:
         name: unique name: qlib's class name, with ``_ts`` where qlib has a second class of that name.
         prefix: short form for model ids, ``lgb`` in ``lgb-2021-01``.
-        module: qlib's module path.
+        module: qlib's module path; "" = it wraps no class of qlib.
         cls: qlib's class.
         parameters: names that a user may set; some libraries ignore a misspelt one in silence.
         complete: True if the model cannot take missing values and needs features compared within each time.
@@ -77,8 +77,8 @@ class Kind(ABC):
 
     name: str
     prefix: str
-    module: str
-    cls: str
+    module: str = ""
+    cls: str = ""
     parameters: frozenset[str]
     complete: bool = True
     relational: bool = False
@@ -86,6 +86,14 @@ class Kind(ABC):
     warm: bool = False
     extra: str = ""
     packages: ClassVar[tuple[str, ...]] = ("pyqlib", "numpy")
+
+    def __reduce_ex__(self, protocol: Any) -> str | tuple[Any, ...]:
+        """By name, if it is of an extension: another process must load that first."""
+        from bascule.models.registry import KINDS, kind
+
+        if KINDS.owner(self.name) is not None and KINDS[self.name] is self:
+            return kind, (self.name,)
+        return super().__reduce_ex__(protocol)
 
     def check(self, params: Mapping[str, Any]) -> None:
         """Refuse unknown parameters.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bascule.core import BundleError, ConfigError, DataError
+from bascule.core import BundleError, ConfigError, DataError, ExtensionRecord, extensions
 from bascule.core.files import checksum
 from bascule.core.panel import FloatArray
 from bascule.models.kind import Float64Array, Kind, Predict
@@ -112,6 +112,10 @@ def load(path: Path) -> Predictor:
             "the model file is missing or changed", where=str(file), remedy="restore it or train again"
         )
     start, end = (np.datetime64(text, "ns") for text in meta["windows"]["test"])
+    if "extension" in meta:
+        made_with = ExtensionRecord.read(meta["extension"], where=str(path / META))
+        if (lack := extensions.lacking([made_with])) is not None:
+            raise BundleError(lack, where=str(path), remedy=extensions.REMEDY)
     chosen = kind(meta["kind"])
     require(chosen)
     names = tuple(meta["names"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from difflib import get_close_matches
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
-from bascule.core import ConfigError
+from bascule.core import ConfigError, Registry
 from bascule.models.boosters import CatBoostKind, XGBoostKind
 from bascule.models.kind import Kind
 from bascule.models.linear import LinearKind
@@ -14,8 +16,26 @@ from bascule.models.networks import NETWORKS
 from bascule.models.trees import DoubleEnsembleKind, HighFrequencyKind, LightGBMKind
 
 _TREES = (LightGBMKind(), HighFrequencyKind(), XGBoostKind(), CatBoostKind(), DoubleEnsembleKind())
-KINDS: Mapping[str, Kind] = {one.name: one for one in (*_TREES, LinearKind(), *NETWORKS)}
 _LIBRARIES = {"torch": ("torch",), "models": ("xgboost", "catboost")}
+_PREFIX = re.compile(r"[a-z][a-z0-9]{0,11}")
+
+
+def _accept(name: str, part: Any, folder: Path) -> Kind:
+    """An extension's kind of model: an object of a class made from `Kind`."""
+    if not isinstance(part, Kind):
+        raise ConfigError("it is no object of a Kind", remedy="give an object: models=[Own()]")
+    if not _PREFIX.fullmatch(str(getattr(part, "prefix", ""))):
+        raise ConfigError(
+            "it has no prefix for model ids", remedy="write prefix = 'own': up to 12 small letters and digits"
+        )
+    if not isinstance(getattr(part, "parameters", None), frozenset):
+        raise ConfigError("it does not name its parameters", remedy="write parameters = frozenset({'alpha'})")
+    return part
+
+
+KINDS: Registry[Kind] = Registry(
+    "models", {one.name: one for one in (*_TREES, LinearKind(), *NETWORKS)}, _accept
+)
 
 
 def kind(name: str, module: str | None = None) -> Kind:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from bascule.core import ConfigError, DataError, Panel
+from bascule.core import ConfigError, DataError, Panel, extensions
 from bascule.core.files import atomic_folder, checksum, fingerprint
 from bascule.core.panel import BoolArray, FloatArray
 from bascule.evaluate import ic_series, summarise
@@ -25,7 +25,7 @@ from bascule.evaluate.rows import IntArray
 from bascule.models.kind import Kind, Lesson, Predict
 from bascule.models.labels import learned
 from bascule.models.predictor import META, SCHEMA, Predictor, answer, load, read_meta
-from bascule.models.registry import kind, require
+from bascule.models.registry import KINDS, kind, require
 from bascule.models.samples import Samples, choose_rows, digest, gather, standardise
 from bascule.models.settings import ModelSettings
 from bascule.models.weights import sample_weights
@@ -162,6 +162,8 @@ def finish(task: Task, job: Job, path: Path) -> tuple[Predictor, bool]:
         "row_stride": stride,
         **job.about,
     }
+    if (owner := KINDS.owner(chosen.name)) is not None:
+        recipe["extension"] = extensions.record([owner])[0].model_dump()
     if job.start is not None:
         recipe["start"] = str(read_meta(job.start)["fingerprint"])
     made_of = fingerprint([recipe, digest(train, valid)])

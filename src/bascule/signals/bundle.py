@@ -15,7 +15,8 @@
 1. `write_bundle` fills a folder aside, sums it up in the manifest, and renames it (``core.files``): a reader
    sees a whole bundle or none. Then ``current`` is turned to it in one step. A finished bundle is never
    changed.
-2. `Bundle.open` checks schema, every checksum and the absence of foreign files before anything is read.
+2. `Bundle.open` checks schema, every checksum and the absence of foreign files before anything is read; and
+   that the user's own operators and models are those that the bundle was made with (`core.extensions`).
 3. In a backtest the strategy reads `Bundle.signals`; live it calls `Bundle.live`, which takes candles through
    `features`, each row's own model (`Bundle.predict`), and `finish`. Both give the same numbers.
 
@@ -33,7 +34,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bascule.core import BundleError, Panel
+from bascule.core import BundleError, Panel, extensions
 from bascule.core.files import checksum, fingerprint
 from bascule.core.panel import FloatArray
 from bascule.core.timeframe import TimeArray
@@ -80,7 +81,8 @@ class Bundle:
             path: a bundle, or a folder with a ``current`` bundle.
 
         Raises:
-            BundleError: it is missing, of another schema, damaged, or holds files that are not its own.
+            BundleError: it is missing, of another schema, damaged, holds files that are not its own, or was
+                made with an extension that is not loaded or was changed.
         """
         folder = Path(path)
         if not (folder / MANIFEST).exists() and (folder / CURRENT).exists():
@@ -88,6 +90,8 @@ class Bundle:
         folder = folder.resolve()
         manifest = Manifest.load(folder)
         _verify(folder, manifest)
+        if (lack := extensions.lacking(manifest.extensions)) is not None:
+            raise BundleError(lack, where=str(folder), remedy=extensions.REMEDY)
         return cls(folder, manifest)
 
     # -- what it is --------------------------------------------------------------------------------

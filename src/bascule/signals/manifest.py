@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from bascule.core import BundleError, ConfigError, Moment, Settings, moment
+from bascule.core import BundleError, ConfigError, ExtensionRecord, Moment, Settings, moment
 from bascule.core.timeframe import TimeArray
 from bascule.signals.spec import SignalSpec
 
@@ -97,6 +97,9 @@ class Manifest(Settings):
     signals: Span = Field(description="rows of signals.parquet")
     rows: int = Field(ge=1, description="number of rows of signals.parquet")
     versions: dict[str, str] = Field(description="package → version at the time of writing")
+    extensions: tuple[ExtensionRecord, ...] = Field(
+        default=(), description="the user's own operators and models that it was made with"
+    )
     files: dict[str, str] = Field(description="relative path → SHA-256, of every other file")
 
     @model_validator(mode="after")

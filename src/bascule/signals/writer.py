@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 
 from bascule import __version__
-from bascule.core import BundleError, Moment, Panel, StoreError, moment
+from bascule.core import BundleError, ExtensionRecord, Moment, Panel, StoreError, extensions, moment
 from bascule.core.files import atomic_folder, checksum, fingerprint, point, sweep, write_json
 from bascule.data.lock import writer_lock
 from bascule.signals import compute
@@ -79,6 +79,7 @@ def write_bundle(
         described[0] = (_from(described[0][0], first), described[0][1])
     values = _describe(spec, panel, signals, [window for window, _ in described], len(table))
     values |= {"created": stamp(created)}
+    values["extensions"] = [one.model_dump() for one in made_with(spec, models)]
     values["data"] = DataRecord(
         fingerprint=data_fingerprint, first=stamp(panel.time[0]), last=stamp(panel.time[-1])
     ).model_dump()
@@ -101,6 +102,21 @@ def write_bundle(
         if activate:
             point(folder / CURRENT, folder / name)
     return Bundle.open(folder / name)
+
+
+def made_with(spec: SignalSpec, models: Sequence[Path]) -> tuple[ExtensionRecord, ...]:
+    """The extensions whose operators the factors name, and whose kinds the models are of.
+
+    Raises:
+        ConfigError: one was made on the spot.
+    """
+    from bascule.expr import OPERATORS, parse, walk
+    from bascule.models import KINDS
+    from bascule.models.predictor import read_meta
+
+    names = {type(node).__name__ for text in spec.texts for node in walk(parse(text))}
+    kinds = {str(read_meta(path)["kind"]) for path in models}
+    return extensions.record([*map(OPERATORS.owner, names), *map(KINDS.owner, kinds)])
 
 
 def serve(bundle: Path) -> None:

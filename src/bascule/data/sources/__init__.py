@@ -1,6 +1,7 @@
 """Sources: everything that comes from outside, behind one interface.
 
-1. `registry.SOURCES` lists them; `open_source` builds one from plain settings.
+1. `registry.SOURCES` lists them; `open_source` builds one from plain settings. A user's own come from
+   extensions (`own.RangeSource` is the short way to one).
 2. A `Source` fetches a range and gives a canonical frame (`spec.Fetched`): ``time``, ``available_time``,
    ``instrument``, float32 fields; units, frequency and publication lag are in its `spec.SourceSpec`.
 3. `chunked` is the common way: cut the range, take finished chunks from the `journal`, pull the others,
@@ -15,6 +16,7 @@
 
 from bascule.data.sources.context import Context
 from bascule.data.sources.liquidations import LiquidationRecorder, RecorderSettings, compact
+from bascule.data.sources.own import RangeSource, candles
 from bascule.data.sources.registry import SOURCES, Entry, open_source
 from bascule.data.sources.spec import GLOBAL, Fetched, FetchReport, FieldSpec, Source, SourceSpec
 
@@ -27,9 +29,11 @@ __all__ = [
     "Fetched",
     "FieldSpec",
     "LiquidationRecorder",
+    "RangeSource",
     "RecorderSettings",
     "Source",
     "SourceSpec",
+    "candles",
     "compact",
     "open_source",
 ]

@@ -12,10 +12,10 @@ from pydantic import Field
 
 from bascule.core import DataError, Settings, Timeframe
 from bascule.data.readers import read_freqtrade, read_long
-from bascule.data.sources.chunked import Chunk, ChunkedSource, Note
 from bascule.data.sources.context import Context
 from bascule.data.sources.exchange import PRICES, VOLUMES
-from bascule.data.sources.spec import FieldSpec, SourceSpec
+from bascule.data.sources.own import RangeSource, candles
+from bascule.data.sources.spec import FieldSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,42 +46,23 @@ class FreqtradeFolderSettings(Settings):
     market: Literal["spot", "futures"] = Field("spot", description="trading mode")
 
 
-class WholeSource(ChunkedSource):
+class WholeSource(RangeSource):
     """One read of everything, cut to the range."""
 
     def __init__(
         self, name: str, timeframe: Timeframe, fields: tuple[FieldSpec, ...], context: Context
     ) -> None:
-        super().__init__(
-            SourceSpec(
-                name=f"{name}:{timeframe}",
-                publisher="user",
-                scope="instrument",
-                frequency=str(timeframe),
-                period=timeframe.delta,
-                lag=np.timedelta64(0, "s"),
-                lag_reason="a candle is known at its close",
-                fields=fields,
-            ),
-            context.without_journal(),
-        )
+        super().__init__(candles(name, timeframe, fields=fields), context)
 
-    def _chunks(
-        self, start: np.datetime64, end: np.datetime64, instruments: Sequence[str]
-    ) -> Sequence[Chunk]:
-        return [Chunk(",".join(instruments), start, end)]
-
-    def _pull(self, chunk: Chunk, note: Note) -> pd.DataFrame:
+    def read(self, start: np.datetime64, end: np.datetime64, instruments: Sequence[str]) -> pd.DataFrame:
+        """Everything; an instrument that is not there is refused."""
         frame = self._read()
-        if not chunk.instrument:
-            return frame
-        wanted = chunk.instrument.split(",")
-        unknown = sorted(set(wanted) - set(frame["instrument"].unique()))
+        unknown = sorted(set(instruments) - set(frame["instrument"].unique()))
         if unknown:
             raise DataError(
                 f"there is no {', '.join(unknown)}", where=self.spec.name, remedy="check names and files"
             )
-        return frame[frame["instrument"].isin(wanted)]
+        return frame
 
     @abstractmethod
     def _read(self) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bascule.core import ConfigError, Settings
+from bascule.core import ConfigError, Registry, Settings
 from bascule.data.sources.archive import ArchiveSettings, BinanceArchive
 from bascule.data.sources.bybitarchive import BybitArchive, BybitArchiveSettings
 from bascule.data.sources.coinmetrics import CoinMetrics, CoinMetricsSettings
@@ -22,6 +22,7 @@ from bascule.data.sources.headlines import Gdelt, GdeltSettings, Rss, RssSetting
 from bascule.data.sources.liquidations import Liquidations, LiquidationSettings
 from bascule.data.sources.macro import CoinGeckoGlobal, CoinGeckoSettings, FearGreed, FearGreedSettings
 from bascule.data.sources.okxarchive import OkxArchive, OkxArchiveSettings
+from bascule.data.sources.own import accept
 from bascule.data.sources.spec import Source
 from bascule.data.synthetic import SyntheticSettings
 
@@ -41,7 +42,7 @@ class Entry:
     summary: str
 
 
-SOURCES: Mapping[str, Entry] = {
+_BUILT_IN: Mapping[str, Entry] = {
     "exchange": Entry(
         ExchangeSettings,
         ExchangeSource,
@@ -68,6 +69,7 @@ SOURCES: Mapping[str, Entry] = {
     "rss": Entry(RssSettings, Rss, "tone and regulation of RSS feeds"),
     "counterparty": Entry(CounterpartySettings, Counterparty, "exchange scores and insurance funds of a CSV"),
 }
+SOURCES: Registry[Entry] = Registry("sources", _BUILT_IN, accept)
 
 
 def open_source(
