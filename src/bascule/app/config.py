@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, field_validator, model_validator
 
+from bascule.app.extending import extend
 from bascule.app.trials import DEFAULT, RUNS
 from bascule.bridge.freqtrade.config import TradeSettings
 from bascule.core import ConfigError, Settings, moment
@@ -120,6 +121,9 @@ class RunConfig(SignalSettings):
         default=None, description="where trials are counted; default trials.sqlite beside the run's folder"
     )
     seed: int = Field(default=7, ge=0, description="seed of everything random")
+    extensions: tuple[str, ...] = Field(
+        default=(), description="your own operators, factors, models: Python files, modules, installed names"
+    )
     data: DataSettings = Field(default=DataSettings(), description="input and its checks")
     factors: tuple[str | dict[str, str], ...] = Field(
         default=("alpha158",),
@@ -183,6 +187,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         raise ConfigError("a run is a mapping of settings", where=str(path), remedy="see examples/")
     for text in overrides:
         _override(values, text)
+    extend(values, path.resolve().parent, str(path))
     config = RunConfig.read(values, where=str(path))
     return _rooted(config, path.resolve().parent)
 
