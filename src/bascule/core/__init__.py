@@ -7,6 +7,7 @@ from bascule.core.errors import (
     ConfigError,
     DataError,
     ExpressionError,
+    OutageError,
     StoreError,
     UniverseError,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "ExtensionRecord",
     "Instrument",
     "Moment",
+    "OutageError",
     "Panel",
     "Progress",
     "Registry",

@@ -5,6 +5,7 @@
     BasculeError
     ├── ConfigError        a setting is missing, misspelt or out of range
     ├── DataError          market data from outside is not what it must be
+    │   ├── OutageError    a source of market data does not answer
     │   ├── StoreError     the store on disk is missing, half, or of another version
     │   └── UniverseError  no instrument is left, or an unknown one was named
     ├── ExpressionError    a factor text is not of the language
@@ -12,10 +13,13 @@
     └── BridgeError        qlib, freqtrade or the exchange said no
 
 Every message names the rule, the place, the value received and the remedy. The command line prints it
-without a traceback (``--debug`` shows one).
+without a traceback (``--debug`` shows one), and ends with the error's `BasculeError.exit_code`: 3 where the
+user has something to mend, 4 where the world outside has to.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 
 class BasculeError(Exception):
@@ -25,7 +29,12 @@ class BasculeError(Exception):
         message: the rule that was broken and the value received.
         where: the place (file, key, column, position in a text).
         remedy: what to do about it.
+
+    Attributes:
+        exit_code: with which the command line ends.
     """
+
+    exit_code: ClassVar[int] = 3
 
     def __init__(self, message: str, *, where: str | None = None, remedy: str | None = None) -> None:
         super().__init__(message)
@@ -54,6 +63,12 @@ class DataError(BasculeError):
     """Market data from outside is not what it must be."""
 
 
+class OutageError(DataError):
+    """A source of market data does not answer, or asks for patience."""
+
+    exit_code = 4
+
+
 class StoreError(DataError):
     """The store on disk is missing, half, or of another version."""
 
@@ -72,3 +87,5 @@ class BundleError(BasculeError):
 
 class BridgeError(BasculeError):
     """qlib, freqtrade or the exchange said no."""
+
+    exit_code = 4

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from pydantic import Field
 
-from bascule.core import DataError, Settings
+from bascule.core import OutageError, Settings
 from bascule.data.sources.context import Context
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class RetrySettings(Settings):
 
 
 class TransientError(Exception):
-    """A fault that may pass. Internal: `Retry` turns it into a DataError when it does not pass.
+    """A fault that may pass. Internal: `Retry` turns it into an OutageError when it does not pass.
 
     Attributes:
         wait: seconds the server asked to wait, None = it did not say.
@@ -63,7 +63,7 @@ class Retry:
             where: place for the error, or a function that tells it once the error is there.
 
         Raises:
-            DataError: it failed ``attempts`` times, or the server asked for more than ``patience_seconds``.
+            OutageError: it failed ``attempts`` times, or the server asked for more than ``patience_seconds``.
         """
         settings = self._settings
         for attempt in range(settings.attempts):
@@ -73,7 +73,7 @@ class Retry:
             except TransientError as fault:
                 last = fault
             if last.wait is not None and last.wait > settings.patience_seconds:
-                raise DataError(
+                raise OutageError(
                     f"{last}; the server asks to wait {last.wait:.0f} s",
                     where=_told(where),
                     remedy="fetch again later: finished chunks are kept; or raise patience_seconds",
@@ -81,7 +81,7 @@ class Retry:
             if attempt + 1 < settings.attempts:
                 self.retries += 1
                 self._context.sleep(self._pause(attempt, last.wait))
-        raise DataError(
+        raise OutageError(
             f"{last} ({settings.attempts} tries)",
             where=_told(where),
             remedy="check the connection and the base URL, then fetch again: finished chunks are kept",
