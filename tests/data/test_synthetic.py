@@ -148,6 +148,17 @@ def test_futures_have_funding_at_settlements_and_mark() -> None:
     assert (np.abs(frame["mark"] / frame["close"] - 1) < 0.01).all()
 
 
+def test_lasting_differences_in_funding_leave_the_rest_as_it_is() -> None:
+    settings = SyntheticSettings(instruments=12, days=200, market="futures", late=0, delisted=0)
+    plain = generate(settings).frame
+    found = generate(settings.model_copy(update={"carry": 0.6})).frame
+    rest = [name for name in plain if name != "funding_rate"]
+    pd.testing.assert_frame_equal(plain[rest], found[rest])
+    a_year = 3 * 365 * found.groupby("instrument")["funding_rate"].mean()
+    before = 3 * 365 * plain.groupby("instrument")["funding_rate"].mean()
+    assert before.std() < 0.05 and 0.1 < a_year.std() < 0.6
+
+
 @pytest.mark.parametrize("timeframe", ["15m", "4h", "1d"])
 def test_other_timeframes(timeframe: str) -> None:
     market = generate(SyntheticSettings(instruments=5, days=30, timeframe=timeframe))

@@ -118,12 +118,12 @@ def compare(
 @model_app.command("combine")
 def combine(config: ConfigFile, settings: Settings = None, set_: Overrides = None) -> None:
     """Factors weighted by what held lately, against weights learned once, and the run's trained model."""
-    from bascule import evaluate, models
+    from bascule import models
 
     run = prepared(config, set_ or ())
     horizon = run.recipe.horizon
     chosen = models.CombineSettings.read(_read(settings), where=str(settings or "combine"))
-    label = evaluate.forward_return(run.panel, horizon)
+    label = run.label(horizon)
     # the static one learns once, from as much history as the run's model has
     history = float(run.config.walk_forward.train_days or 365)
     static = chosen.model_copy(update={"refit": False, "by_regime": False, "window_days": history})
@@ -194,7 +194,7 @@ def retrain(
     run = prepared(config, set_ or ())
     horizon = run.recipe.horizon
     chosen = models.RetrainSettings.read(_read(settings), where=str(settings or "retrain"))
-    label = evaluate.forward_return(run.panel, horizon)
+    label = run.label(horizon)
     home = folder or run.config.home / "champions"
     run.tries.add([f"retrain {chosen.model_dump_json()}"], run.panel, [horizon], "model retrain")
     with run.progress("Retrain") as progress:

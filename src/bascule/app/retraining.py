@@ -64,7 +64,7 @@ def step(run: Run, settings: RetrainSettings, places: Places) -> Check | None:
     Raises:
         BasculeError: another step is under way, or there is too little history.
     """
-    from bascule import evaluate, models
+    from bascule import models
 
     lock = places.store / STEP
     lock.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def step(run: Run, settings: RetrainSettings, places: Places) -> Check | None:
         trainer = models.Retrainer(
             run.values,
             run.recipe.names,
-            evaluate.forward_return(run.panel, run.recipe.horizon),
+            run.label(run.recipe.horizon),
             run.panel,
             horizon=run.recipe.horizon,
             model=run.config.model,

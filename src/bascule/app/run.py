@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bascule import signals
+from bascule import evaluate, signals
 from bascule.app.config import RunConfig
 from bascule.app.console import bar
 from bascule.app.sources import synthetic
@@ -61,6 +61,16 @@ class Run:
             return signals.features(self.panel, self.recipe, progress=progress)
 
     @cached_property
+    @cached_property
+    def synthetic(self) -> Generated | None:
+        """Of a generated market its settings, or `trials.UNKNOWN`; None = real candles."""
+        found = synthetic(self.config)
+        return found or (UNKNOWN if is_synthetic(self.store.instruments(self.recipe.bar)) else None)
+
+    def label(self, horizon: int) -> FloatArray:
+        """Forward returns, after funding if that is what the model learns ``[T, N]``."""
+        return evaluate.forward_return(self.panel, horizon, funding=self.config.model.funding)
+
     def tries(self) -> Tries:
         """The trials on this run's market, counted in its ledger."""
         return Tries.on(self.config.ledger_file, synthetic(self.config))

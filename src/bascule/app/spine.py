@@ -104,7 +104,7 @@ def train(run: Run, folder: Path) -> dict[str, Any]:
     config, horizon = run.config, run.recipe.horizon
     folds = models.folds(run.panel.time, config.walk_forward, config.model.reach(horizon))
     values = run.values
-    label = evaluate.forward_return(run.panel, horizon)
+    label = run.label(horizon)
     with run.progress("Walk forward") as progress:
         found = models.train_walk_forward(
             values,
@@ -175,7 +175,7 @@ def measure_alpha(run: Run, alpha: FloatArray, folder: Path) -> dict[str, Any]:
     panel, config, horizon = run.panel, run.config, run.recipe.horizon
     made_of = [run.recipe.model_dump(mode="json"), config.model_dump(mode="json", include=MADE_OF)]
     run.tries.add([f"model {files.fingerprint(made_of)[:16]}"], panel, [horizon], "run")
-    label = evaluate.forward_return(panel, horizon)
+    label = run.label(horizon)
     members = panel.members
     ic = evaluate.ic_series(alpha, label, members)
     rank_ic = evaluate.ic_series(alpha, label, members, rank=True)

@@ -33,7 +33,6 @@ def tune(
 ) -> None:
     """Search for parameters of the run's model; the test windows are not looked at."""
     from bascule import models as floor
-    from bascule.evaluate import forward_return
     from bascule.models.tune import LIGHTGBM_SPACE, TuneSettings
     from bascule.models.tune import tune as search
 
@@ -54,7 +53,7 @@ def tune(
         found = search(
             run.values,
             run.recipe.names,
-            forward_return(run.panel, horizon),
+            run.label(horizon),
             run.panel,
             floor.folds(run.panel.time, run.config.walk_forward, model.reach(horizon)),
             model,

@@ -38,6 +38,7 @@ _BLOCK = 1_000  # bars whose inner paths are drawn at once
 _FUNDING_HOURS = 8
 _LARGEST = 20_000_000  # candles; all of them are in memory a dozen times
 _FEW = 5  # a cross-section smaller than this is not standardised
+_CARRY_DAYS = 45  # half-life of lasting differences in funding
 
 
 class SyntheticSettings(Settings):
@@ -53,6 +54,9 @@ class SyntheticSettings(Settings):
     sectors: int = Field(default=5, ge=1, le=50, description="number of sector factors")
     tail: float = Field(default=4.0, gt=2, le=100, description="degrees of freedom of the Student-t shocks")
     late: float = Field(default=0.25, ge=0, le=0.8, description="share of instruments listed after the start")
+    carry: float = Field(
+        default=0.0, ge=0, le=5, description="futures: yearly deviation of lasting differences in funding"
+    )
     delisted: float = Field(default=0.1, ge=0, le=0.8, description="share that vanishes before the end")
     missing: float = Field(default=0.0005, ge=0, le=0.2, description="share of candles that are missing")
     quiet: float = Field(
@@ -377,3 +381,8 @@ def _frame(
         mark = bars.close * np.exp(2e-4 * rng.normal(size=(rows, n)))
         put("mark", mark)
     return pd.DataFrame(columns)
+        rate = 1e-4 + 1.5e-4 * premium
+        if settings.carry > 0:  # of an own generator: the rest of the market stays as it is without
+            lasting = np.random.default_rng([settings.seed, 1]).normal(size=(rows, n))
+            a_year = 365 * 24 / _FUNDING_HOURS
+            rate += settings.carry / a_year * _ar1(lasting, _CARRY_DAYS * 24 / hours)

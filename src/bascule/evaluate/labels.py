@@ -12,7 +12,7 @@ from bascule.core.panel import FloatArray
 from bascule.evaluate.rows import Cells, CrossSection
 
 
-def forward_return(panel: Panel, horizon: int, *, delay: int = 0) -> FloatArray:
+def forward_return(panel: Panel, horizon: int, *, delay: int = 0, funding: bool = False) -> FloatArray:
     """Return from the open of row t + 1 + delay to that of row t + 1 + delay + horizon, float32 ``[T, N]``.
 
     Row t may be traded from the open of t + 1 on, so this is what a signal of row t can earn, costs apart.
@@ -22,7 +22,18 @@ def forward_return(panel: Panel, horizon: int, *, delay: int = 0) -> FloatArray:
         panel: needs the field ``open``.
         horizon: bars held, ≥ 1.
         delay: bars to wait before entering, ≥ 0.
+        funding: less the funding rates that a long position pays meanwhile: those settled after its entry,
+            that at its end included. Needs the field ``funding_rate``, NaN = none.
+
+    Raises:
+        ConfigError: horizon or delay is out of range, or the panel has no funding rates.
     """
+    if funding and "funding_rate" not in panel.fields:
+        raise ConfigError(
+            "returns after funding need funding rates, and the candles have none",
+            where="forward_return",
+            remedy="use perpetuals with funding_rate, or returns of prices",
+        )
     if horizon < 1 or delay < 0:
         raise ConfigError(
             f"horizon {horizon} with delay {delay}",
@@ -38,6 +49,9 @@ def forward_return(panel: Panel, horizon: int, *, delay: int = 0) -> FloatArray:
         with np.errstate(divide="ignore", invalid="ignore"):
             earned = opens[enter + horizon : enter + horizon + rows] / entry - 1.0
         earned[~np.isfinite(earned)] = np.nan
+        if funding:
+            paid = np.cumsum(np.nan_to_num(panel["funding_rate"].astype(np.float64)), axis=0)
+            earned -= paid[enter + horizon : enter + horizon + rows] - paid[enter : enter + rows]
         result[:rows] = earned
     return result
 

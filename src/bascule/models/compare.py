@@ -178,13 +178,13 @@ def compare(
         raise ConfigError(
             f"{len(contestants)} model", where="compare", remedy="name two or more models to compare"
         )
-    label = forward_return(panel, horizon)
     found: dict[str, Predictions] = {}
     seconds: dict[str, float | None] = {}
     total = len(contestants) * len(folds)
     for place, (name, settings) in enumerate(contestants.items()):
         home = folder / name
         told = _shifted(progress, place * len(folds), total, name)
+        label = forward_return(panel, horizon, funding=settings.funding)
         found[name] = train_walk_forward(
             values, names, label, panel, folds, settings, home / "models", seed=seed, progress=told
         )

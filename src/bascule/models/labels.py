@@ -31,7 +31,7 @@ def learned(label: FloatArray, panel: Panel, settings: ModelSettings) -> FloatAr
     masks = [panel.members]
     if settings.tiers > 1:
         masks = [panel.members & tier for tier in liquidity_tiers(panel, settings.tiers).values()]
-    returns = [label, *(forward_return(panel, horizon) for horizon in settings.horizons)]
+    returns = [label, *(forward_return(panel, h, funding=settings.funding) for h in settings.horizons)]
     total = np.zeros(panel.shape, np.float32)
     for one in returns:
         scaled = one if volatility is None else one / volatility

@@ -48,6 +48,9 @@ class ModelSettings(Settings):
         default="rank",
         description="learn the rank, rank-Gauss or z-score within the row, or the raw forward return",
     )
+    funding: bool = Field(
+        default=False, description="perpetuals: learn returns after funding, as a long position earns them"
+    )
     scale: Literal["none", "volatility"] = Field(
         default="none", description="volatility: divide returns by trailing volatility first"
     )

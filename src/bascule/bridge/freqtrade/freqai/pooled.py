@@ -178,7 +178,7 @@ def train(
     task = Task.of(
         view.values[:, first:stop],
         plan.spec.names,
-        forward_return(window, plan.spec.horizon),
+        forward_return(window, plan.spec.horizon, funding=settings.funding),
         window,
         settings,
         plan.recipe.seed,
