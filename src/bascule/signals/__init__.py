@@ -19,7 +19,7 @@ from bascule.signals.frame import SignalFrame
 from bascule.signals.manifest import ModelWindow, Span
 from bascule.signals.publish import BundlePublisher
 from bascule.signals.spec import FactorText, RuleSettings, SignalSettings, SignalSpec, StopSettings
-from bascule.signals.writer import serve, write_bundle
+from bascule.signals.writer import made_with, serve, write_bundle
 
 __all__ = [
     "Bundle",
@@ -36,6 +36,7 @@ __all__ = [
     "features",
     "finish",
     "lookback",
+    "made_with",
     "serve",
     "unavailable_live",
     "with_members",

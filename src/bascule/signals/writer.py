@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -66,6 +66,8 @@ def write_bundle(
         BundleError: the parts do not fit together, a model is in a form that could execute code, the same
             bundle is there already, or another process is writing.
     """
+    from bascule.models.predictor import read_meta
+
     table = signals.to_long()
     if table.empty or signals.instruments != panel.instruments:
         raise BundleError(
@@ -79,7 +81,8 @@ def write_bundle(
         described[0] = (_from(described[0][0], first), described[0][1])
     values = _describe(spec, panel, signals, [window for window, _ in described], len(table))
     values |= {"created": stamp(created)}
-    values["extensions"] = [one.model_dump() for one in made_with(spec, models)]
+    kinds = [str(read_meta(path)["kind"]) for path in models]
+    values["extensions"] = [one.model_dump() for one in made_with(spec.texts, kinds)]
     values["data"] = DataRecord(
         fingerprint=data_fingerprint, first=stamp(panel.time[0]), last=stamp(panel.time[-1])
     ).model_dump()
@@ -104,19 +107,17 @@ def write_bundle(
     return Bundle.open(folder / name)
 
 
-def made_with(spec: SignalSpec, models: Sequence[Path]) -> tuple[ExtensionRecord, ...]:
-    """The extensions whose operators the factors name, and whose kinds the models are of.
+def made_with(texts: Iterable[str], kinds: Iterable[str] = ()) -> tuple[ExtensionRecord, ...]:
+    """The extensions whose operators these factors name, and whose kinds of model these are.
 
     Raises:
         ConfigError: one was made on the spot.
     """
     from bascule.expr import OPERATORS, parse, walk
     from bascule.models import KINDS
-    from bascule.models.predictor import read_meta
 
-    names = {type(node).__name__ for text in spec.texts for node in walk(parse(text))}
-    kinds = {str(read_meta(path)["kind"]) for path in models}
-    return extensions.record([*map(OPERATORS.owner, names), *map(KINDS.owner, kinds)])
+    names = {type(node).__name__ for text in texts for node in walk(parse(text))}
+    return extensions.record([*map(OPERATORS.owner, sorted(names)), *map(KINDS.owner, kinds)])
 
 
 def serve(bundle: Path) -> None:
