@@ -54,7 +54,7 @@ def _plain(model: Any, batch: Any) -> Any:
     return model(batch)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NetKind(Kind):
     """One of qlib's network classes.
 
