@@ -61,7 +61,6 @@ class Run:
             return signals.features(self.panel, self.recipe, progress=progress)
 
     @cached_property
-    @cached_property
     def synthetic(self) -> Generated | None:
         """Of a generated market its settings, or `trials.UNKNOWN`; None = real candles."""
         found = synthetic(self.config)
@@ -71,6 +70,7 @@ class Run:
         """Forward returns, after funding if that is what the model learns ``[T, N]``."""
         return evaluate.forward_return(self.panel, horizon, funding=self.config.model.funding)
 
+    @cached_property
     def tries(self) -> Tries:
         """The trials on this run's market, counted in its ledger."""
         return Tries.on(self.config.ledger_file, synthetic(self.config))

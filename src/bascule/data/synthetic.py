@@ -36,9 +36,9 @@ _HOUR = 3_600
 _STEPS = 6  # points of the path within a bar
 _BLOCK = 1_000  # bars whose inner paths are drawn at once
 _FUNDING_HOURS = 8
+_CARRY_DAYS = 45  # half-life of lasting differences in funding
 _LARGEST = 20_000_000  # candles; all of them are in memory a dozen times
 _FEW = 5  # a cross-section smaller than this is not standardised
-_CARRY_DAYS = 45  # half-life of lasting differences in funding
 
 
 class SyntheticSettings(Settings):
@@ -51,12 +51,12 @@ class SyntheticSettings(Settings):
     timeframe: str = Field(default="1h", description="candle length")
     market: Literal["spot", "futures"] = Field(default="spot", description="futures: funding and mark too")
     strength: float = Field(default=1.0, ge=0, le=5, description="multiplies the planted drifts; 0 = none")
-    sectors: int = Field(default=5, ge=1, le=50, description="number of sector factors")
-    tail: float = Field(default=4.0, gt=2, le=100, description="degrees of freedom of the Student-t shocks")
-    late: float = Field(default=0.25, ge=0, le=0.8, description="share of instruments listed after the start")
     carry: float = Field(
         default=0.0, ge=0, le=5, description="futures: yearly deviation of lasting differences in funding"
     )
+    sectors: int = Field(default=5, ge=1, le=50, description="number of sector factors")
+    tail: float = Field(default=4.0, gt=2, le=100, description="degrees of freedom of the Student-t shocks")
+    late: float = Field(default=0.25, ge=0, le=0.8, description="share of instruments listed after the start")
     delisted: float = Field(default=0.1, ge=0, le=0.8, description="share that vanishes before the end")
     missing: float = Field(default=0.0005, ge=0, le=0.2, description="share of candles that are missing")
     quiet: float = Field(
@@ -376,13 +376,13 @@ def _frame(
     if settings.market == "futures":
         hours = Timeframe.parse(settings.timeframe).seconds / _HOUR
         premium = _ar1(rng.normal(size=(rows, n)), 36 / hours)
-        settles = time.astype("datetime64[s]").astype(np.int64) % (_FUNDING_HOURS * _HOUR) == 0
-        put("funding_rate", np.where(settles[:, None], 1e-4 + 1.5e-4 * premium, np.nan))
-        mark = bars.close * np.exp(2e-4 * rng.normal(size=(rows, n)))
-        put("mark", mark)
-    return pd.DataFrame(columns)
         rate = 1e-4 + 1.5e-4 * premium
         if settings.carry > 0:  # of an own generator: the rest of the market stays as it is without
             lasting = np.random.default_rng([settings.seed, 1]).normal(size=(rows, n))
             a_year = 365 * 24 / _FUNDING_HOURS
             rate += settings.carry / a_year * _ar1(lasting, _CARRY_DAYS * 24 / hours)
+        settles = time.astype("datetime64[s]").astype(np.int64) % (_FUNDING_HOURS * _HOUR) == 0
+        put("funding_rate", np.where(settles[:, None], 1e-4 + 1.5e-4 * premium, np.nan))
+        mark = bars.close * np.exp(2e-4 * rng.normal(size=(rows, n)))
+        put("mark", mark)
+    return pd.DataFrame(columns)
