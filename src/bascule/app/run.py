@@ -60,12 +60,6 @@ class Run:
         with self.progress("Factor values") as progress:
             return signals.features(self.panel, self.recipe, progress=progress)
 
-    @cached_property
-    def synthetic(self) -> Generated | None:
-        """Of a generated market its settings, or `trials.UNKNOWN`; None = real candles."""
-        found = synthetic(self.config)
-        return found or (UNKNOWN if is_synthetic(self.store.instruments(self.recipe.bar)) else None)
-
     def label(self, horizon: int) -> FloatArray:
         """Forward returns, after funding if that is what the model learns ``[T, N]``."""
         return evaluate.forward_return(self.panel, horizon, funding=self.config.model.funding)

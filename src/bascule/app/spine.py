@@ -257,13 +257,17 @@ def stages(config: RunConfig) -> tuple[Stage[Run], ...]:
     def source(run: Run) -> Any:
         return [some("data", "timeframe", "market", "vwap")(run), source_fingerprint(run.config)]
 
+    def own(run: Run, *kinds: str) -> list[Any]:
+        return [one.model_dump() for one in signals.made_with(run.recipe.texts, kinds)]
+
     def measured(run: Run) -> Any:
         texts = [factor.model_dump() for factor in run.recipe.factors]
-        return [texts, some("universe", "evaluation")(run)]
+        return [texts, some("universe", "evaluation")(run), *own(run)]
 
     def trained(run: Run) -> Any:
         texts = [factor.model_dump() for factor in run.recipe.factors]
-        return [texts, some("universe", "horizon", "model", "walk_forward", "seed")(run)]
+        learner = some("universe", "horizon", "model", "walk_forward", "seed")(run)
+        return [texts, learner, *own(run, run.config.model.kind)]
 
     def frozen(run: Run) -> Any:
         return [run.recipe.model_dump(mode="json"), some("evaluation", "backtest", "name", "seed")(run)]

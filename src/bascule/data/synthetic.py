@@ -382,7 +382,7 @@ def _frame(
             a_year = 365 * 24 / _FUNDING_HOURS
             rate += settings.carry / a_year * _ar1(lasting, _CARRY_DAYS * 24 / hours)
         settles = time.astype("datetime64[s]").astype(np.int64) % (_FUNDING_HOURS * _HOUR) == 0
-        put("funding_rate", np.where(settles[:, None], 1e-4 + 1.5e-4 * premium, np.nan))
+        put("funding_rate", np.where(settles[:, None], rate, np.nan))
         mark = bars.close * np.exp(2e-4 * rng.normal(size=(rows, n)))
         put("mark", mark)
     return pd.DataFrame(columns)
