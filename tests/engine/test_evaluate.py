@@ -10,8 +10,8 @@ import pytest
 from bascule import engine, factors
 from bascule.core import DataError, Panel, Timeframe
 from bascule.kernels import order, robust
+from bascule.testing import untidy as market
 from tests.markets import random_panel
-from tests.properties.expressions import market
 
 HOUR = Timeframe.parse("1h")
 

@@ -1,15 +1,13 @@
-"""Random expressions over all operators, drawn from their signatures, and a small untidy market."""
+"""Random expressions over all operators, drawn from their signatures."""
 
 from __future__ import annotations
 
-import numpy as np
 from hypothesis import strategies as st
 
-from bascule.core import ExpressionError, Panel, Timeframe
+from bascule.core import ExpressionError
 from bascule.expr import OPERATORS, Constant, Field, Kind, Node, Operator, Role, Type, signature
+from bascule.testing.markets import NAMES
 
-HOUR = Timeframe.parse("1h")
-NAMES = ("A_USDT", "B_USDT", "C_USDT", "D_USDT", "E_USDT")
 LEAVES = st.sampled_from([Field(name) for name in ("open", "high", "low", "close", "volume")])
 # few and small, so that windows meet missing stretches and each other
 NUMBERS = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 3.0, 1e-12])
@@ -61,23 +59,3 @@ def columnwise() -> list[type[Operator]]:
 def is_float(node: Node) -> bool:
     """Whether the values are floats."""
     return node.type in (Type.FLOAT32, Type.FLOAT64)
-
-
-def market(rows: int = 90) -> Panel:
-    """Gaps, a halt, a late and a dead instrument, ties, constants, a spike, a changing universe."""
-    rng = np.random.default_rng(7)
-    close = np.exp(np.cumsum(rng.normal(0, 0.02, (rows, 5)), axis=0))
-    close[:, 3] = np.round(close[:, 3], 1)
-    close[30:60, 1] = close[30, 1]
-    close[45, 0] *= 1e4
-    fields = {"close": close, "open": np.vstack([close[:1], close[:-1]])}
-    fields["high"] = np.maximum(fields["open"], close) * 1.01
-    fields["low"] = np.minimum(fields["open"], close)
-    fields["volume"] = rng.lognormal(1, 1, (rows, 5)) * (rng.random((rows, 5)) > 0.05)
-    gone = rng.random((rows, 5)) < 0.08
-    gone[20:45, 3] = True
-    gone[:33, 2] = True
-    gone[70:, 4] = True
-    arrays = {name: np.where(gone, np.nan, values).astype(np.float32) for name, values in fields.items()}
-    time = np.datetime64("2024-01-01", "ns") + np.arange(rows) * HOUR.delta
-    return Panel(HOUR, time, NAMES, arrays, time[(~gone).argmax(axis=0)], rng.random((rows, 5)) < 0.8)

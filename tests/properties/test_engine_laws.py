@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -10,9 +12,10 @@ from hypothesis import strategies as st
 from bascule import engine
 from bascule.core import ExpressionError
 from bascule.expr import OPERATORS, Node, parse
-from tests.properties.expressions import columnwise, expressions, market
+from bascule.testing import laws, operator, untidy
+from tests.properties.expressions import columnwise, expressions
 
-MARKET = market()
+MARKET = untidy()
 ROWS = MARKET.shape[0]
 bounded = settings(
     max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -56,46 +59,45 @@ def test_the_samples_name_every_operator() -> None:
     assert used >= set(OPERATORS)
 
 
-def values(node: Node | str, start: int = 0, stop: int = ROWS) -> np.ndarray:
-    return engine.evaluate([node], MARKET.rows(start, stop))[0]
+def values(node: Node | str) -> np.ndarray:
+    return laws.values(node, MARKET)
 
 
-def appending_changes_nothing(node: Node | str, cut: int) -> None:
-    assert engine.compile([node]).lookahead == 0
-    np.testing.assert_array_equal(values(node, 0, cut), values(node)[:cut])
-
-
-def windows_give_the_same_bits(node: Node | str, start: int, stop: int) -> None:
-    lookback = engine.compile([node]).lookback
-    assert lookback is not None
-    part, whole = values(node, start, stop), values(node)[start:stop]
-    np.testing.assert_array_equal(part[lookback:], whole[lookback:])
+def holds(law: Any, node: Node | str, *more: Any) -> None:
+    assert law(parse(node) if isinstance(node, str) else node, MARKET, *more) is None
 
 
 @pytest.mark.parametrize("text", SAMPLES + ALL_HISTORY)
 def test_appending_rows_changes_nothing(text: str) -> None:
-    for cut in (1, 2, 34, 47, 89):
-        appending_changes_nothing(text, cut)
+    holds(laws.no_future, text)
+    holds(laws.appending_changes_nothing, text)
 
 
 @pytest.mark.parametrize("text", SAMPLES)
 def test_every_window_of_rows_gives_the_same_bits(text: str) -> None:
     lookback = engine.compile([text]).lookback
     assert lookback is not None
-    for start, stop in ((1, 90), (30, 31 + lookback), (35, 60), (40, 41)):
-        windows_give_the_same_bits(text, start, min(stop, ROWS))
+    windows = ((1, ROWS), (30, min(31 + lookback, ROWS)), (35, 60), (40, 41))
+    holds(laws.windows_give_the_same_bits, text, windows)
+
+
+@pytest.mark.parametrize("name", sorted(set(OPERATORS.built_in)))
+def test_our_operators_hold_what_users_operators_must(name: str) -> None:
+    # groups of equal prices have one member
+    alone = name == "CSGroupZScore"
+    assert [one for one in operator(OPERATORS[name]) if not (alone and one.law == "it says something")] == []
 
 
 @bounded
 @given(expressions(), st.integers(1, ROWS - 1))
 def test_appending_rows_changes_nothing_for_any_expression(node: Node, cut: int) -> None:
-    appending_changes_nothing(node, cut)
+    holds(laws.appending_changes_nothing, node, (cut,))
 
 
 @bounded
 @given(expressions(), st.integers(0, ROWS - 2), st.integers(1, ROWS))
 def test_windows_give_the_same_bits_for_any_expression(node: Node, start: int, length: int) -> None:
-    windows_give_the_same_bits(node, start, min(ROWS, start + length))
+    holds(laws.windows_give_the_same_bits, node, ((start, min(ROWS, start + length)),))
 
 
 @bounded
