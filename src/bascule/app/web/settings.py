@@ -59,7 +59,7 @@ class WebSettings(Settings):
     https: bool = Field(default=False, description="a proxy in front speaks TLS: cookies only over TLS")
     proxies: tuple[str, ...] = Field(default=(), description="addresses of proxies whose headers count")
     login: bool = Field(default=True, description="false: no login, read only, and only on loopback")
-    session: SessionSettings = Field(default=SessionSettings())
+    session: SessionSettings = Field(default=SessionSettings(), description="logins: their length and limits")
     bots: tuple[BotSettings, ...] = Field(default=(), description="freqtrade bots")
     monitor: str | None = Field(default=None, description="the monitor's database: URL or path")
     refresh: float = Field(default=2.0, ge=0.1, le=60, description="seconds between looks at what changes")
