@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from bascule.app.trials import DEFAULT
+from bascule.app.trials import DEFAULT, UNKNOWN, Generated
 from bascule.core import ConfigError, Panel, Timeframe
-
-if TYPE_CHECKING:
-    from bascule.data.synthetic import SyntheticSettings
 
 RUN_FILES = (".yaml", ".yml")
 
@@ -22,13 +18,13 @@ class Candles:
     Attributes:
         panel: with its universe.
         source: what to call it.
-        synthetic: settings of a generated market; None = real candles.
+        synthetic: of a generated market its settings, or `trials.UNKNOWN`; None = real candles.
         ledger: where trials on it are counted, unless a command says otherwise.
     """
 
     panel: Panel
     source: str
-    synthetic: SyntheticSettings | None = None
+    synthetic: Generated | None = None
     ledger: Path = DEFAULT
 
 
@@ -80,9 +76,9 @@ def _run(path: Path) -> Candles:
     from bascule.data.prepare import prepare
 
     config = load(path)
-    generated = synthetic(config)
-    source = config.name if generated is None else f"synthetic market of {config.name}"
     panel = prepare(Panel.from_long(read_source(config), config.bar), vwap=config.vwap)
+    generated = synthetic(config) or _invented(panel)
+    source = config.name if generated is None else f"synthetic market of {config.name}"
     return Candles(panel, source, generated, config.ledger_file)
 
 
@@ -92,5 +88,14 @@ def _stored(path: Path, step: Timeframe) -> Candles:
     from bascule.data.store import Store
 
     if path.is_dir():
-        return Candles(Store.open(path).panel(step), f"store {path.resolve().name}")
-    return Candles(prepare(Panel.from_long(readers.read_long(path), step)), path.stem)
+        panel, name = Store.open(path).panel(step), f"store {path.resolve().name}"
+    else:
+        panel, name = prepare(Panel.from_long(readers.read_long(path), step)), path.stem
+    generated = _invented(panel)
+    return Candles(panel, name if generated is None else f"synthetic market of {name}", generated)
+
+
+def _invented(panel: Panel) -> str | None:
+    from bascule.data.synthetic import is_synthetic
+
+    return UNKNOWN if is_synthetic(panel.instruments) else None

@@ -28,11 +28,11 @@ from bascule.signals import SignalSettings, SignalSpec, factor_texts
 class SourceSettings(Settings):
     """Where the candles come from."""
 
-    kind: Literal["synthetic", "freqtrade", "long"] = Field(
+    kind: Literal["synthetic", "store", "freqtrade", "long"] = Field(
         default="synthetic",
-        description="embedded market; a freqtrade data folder; a long parquet or CSV panel",
+        description="embedded market; a store; a freqtrade data folder; a long parquet or CSV panel",
     )
-    path: Path | None = Field(default=None, description="folder (freqtrade) or file (long)")
+    path: Path | None = Field(default=None, description="folder (store, freqtrade) or file (long)")
     columns: dict[str, str] = Field(
         default={}, description="long: our name → the file's column, e.g. {time: ts}"
     )

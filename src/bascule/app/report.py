@@ -82,7 +82,7 @@ def _subtitle(run: Run) -> str:
 
 
 def _warnings(run: Run) -> list[str]:
-    return [SYNTHETIC] if run.config.data.source.kind == "synthetic" else []
+    return [] if run.synthetic is None else [SYNTHETIC]
 
 
 def _footer(run: Run) -> str:

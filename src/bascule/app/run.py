@@ -15,10 +15,11 @@ from bascule.app.config import RunConfig
 from bascule.app.console import bar
 from bascule.app.sources import synthetic
 from bascule.app.stage import Runner
-from bascule.app.trials import Tries
+from bascule.app.trials import UNKNOWN, Generated, Tries
 from bascule.core import Panel, Progress
 from bascule.core.panel import FloatArray
 from bascule.data.store import Store
+from bascule.data.synthetic import is_synthetic
 
 
 @dataclass
@@ -65,9 +66,15 @@ class Run:
         return evaluate.forward_return(self.panel, horizon, funding=self.config.model.funding)
 
     @cached_property
+    def synthetic(self) -> Generated | None:
+        """Of a generated market its settings, or `trials.UNKNOWN`; None = real candles."""
+        found = synthetic(self.config)
+        return found or (UNKNOWN if is_synthetic(self.store.instruments(self.recipe.bar)) else None)
+
+    @cached_property
     def tries(self) -> Tries:
         """The trials on this run's market, counted in its ledger."""
-        return Tries.on(self.config.ledger_file, synthetic(self.config))
+        return Tries.on(self.config.ledger_file, self.synthetic)
 
     @property
     def trials(self) -> int:

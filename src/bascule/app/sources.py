@@ -10,6 +10,7 @@ from bascule.app.config import RunConfig
 from bascule.core import Instrument, UniverseError, files, moment
 from bascule.data import readers
 from bascule.data.health import HealthReport
+from bascule.data.store import Store
 from bascule.data.synthetic import SyntheticSettings, generate
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ def read_source(config: RunConfig) -> pd.DataFrame:
     generated = synthetic(config)
     if generated is not None:
         frame = generate(generated).frame
+    elif source.kind == "store":
+        assert source.path is not None
+        frame = Store.open(source.path).frame(config.bar)
     elif source.kind == "freqtrade":
         assert source.path is not None
         frame = readers.read_freqtrade(source.path, config.bar, market=config.market)
@@ -45,7 +49,7 @@ def read_source(config: RunConfig) -> pd.DataFrame:
 
 
 def synthetic(config: RunConfig) -> SyntheticSettings | None:
-    """The generated market of a run, in full; None where its candles are real."""
+    """The generated market of a run, in full; None where its candles come from elsewhere."""
     source = config.data.source
     if source.kind != "synthetic":
         return None
@@ -82,6 +86,8 @@ def source_fingerprint(config: RunConfig) -> Any:
     path = config.data.source.path
     if path is None:
         return config.data.source.synthetic.model_dump(mode="json")
+    if config.data.source.kind == "store":
+        return Store.open(path).fingerprint(config.bar)
     found = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     listing = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in found if p.exists()]
     return files.fingerprint(listing)

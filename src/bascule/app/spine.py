@@ -43,6 +43,8 @@ ALPHA_SERIES = "alpha.parquet"
 ALPHA_FACTS = "alpha.json"
 HEALTH = "health.json"
 REPORT = "report.html"
+# by these names results are found without a fingerprint
+SHOWN = {"data": "store", "signals": "bundles"}
 MADE_OF = {"model", "walk_forward", "seed"}  # settings that an alpha follows from, besides its recipe
 
 
@@ -306,6 +308,8 @@ def run_spine(config: RunConfig, console: Console, *, again_from: str | None = N
                 log.msg("stage is done", stage=stage.name, seconds=outcome.seconds)
             else:
                 console.print(f"[dim]{stage.title}: done before[/]")
+            if outcome is not None and stage.name in SHOWN:
+                files.point(config.home / SHOWN[stage.name], outcome.folder / SHOWN[stage.name])
 
         outcomes = runner.run(run, again_from=again_from, report=tell)
     console.print(_summary(outcomes, run))
@@ -319,7 +323,7 @@ def _summary(outcomes: dict[str, Outcome], run: Run) -> Table:
     from bascule.app.report import number, percent
 
     alpha, traded = outcomes["signals"].facts, outcomes["backtest"].facts
-    title = run.config.name + (" (synthetic market)" if run.config.data.source.kind == "synthetic" else "")
+    title = run.config.name + ("" if run.synthetic is None else " (synthetic market)")
     table = Table("out of sample, after costs", "", title=title, box=None, title_justify="left")
     table.add_row(
         "rank IC (Newey-West t)", f"{number(alpha['rank_ic'], 4)} ({number(alpha['rank_ic_t'], 1)})"

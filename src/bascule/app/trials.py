@@ -4,7 +4,7 @@
    ``ledger`` or the option ``--ledger`` names another file.
 2. All real candles have one name, whatever file, exchange or candle length they come from: a coin's price is
    nearly the same everywhere, so that whoever looked at its days there has looked at them here. A generated
-   market is named by the settings that it follows from.
+   market is named by the settings that it follows from, or by none where they are not known any more.
 3. A factor is known by its canonical text, a model by the digest of all that it follows from; with the
    horizon of the label each is one trial, however often it is repeated.
 """
@@ -23,6 +23,8 @@ from bascule.evaluate import Ledger, Trial
 RUNS = Path("runs")
 DEFAULT = RUNS / "trials.sqlite"
 REAL = "crypto"
+UNKNOWN = "market of unknown settings"
+Generated = SyntheticSettings | str
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,12 @@ class Tries:
     market: str
 
     @classmethod
-    def on(cls, ledger: Path, synthetic: SyntheticSettings | None) -> Tries:
-        """Those on real candles (None) or on a generated market."""
+    def on(cls, ledger: Path, synthetic: Generated | None) -> Tries:
+        """Those on real candles (None) or on a generated market: its settings, or `UNKNOWN`."""
         if synthetic is None:
             return cls(ledger, REAL)
+        if isinstance(synthetic, str):
+            return cls(ledger, f"synthetic {synthetic}")
         return cls(ledger, f"synthetic {files.fingerprint(synthetic.model_dump(mode='json'))[:12]}")
 
     def add(self, what: Iterable[str], panel: Panel, horizons: Iterable[int], purpose: str) -> None:

@@ -17,6 +17,8 @@ With ``strength=0`` nothing is planted: a null for tests of significance.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Literal, Self
@@ -38,6 +40,7 @@ _BLOCK = 1_000  # bars whose inner paths are drawn at once
 _FUNDING_HOURS = 8
 _CARRY_DAYS = 45  # half-life of lasting differences in funding
 _LARGEST = 20_000_000  # candles; all of them are in memory a dozen times
+_NAMES = re.compile(r"SYN(BTC|\d{2,3})")
 _FEW = 5  # a cross-section smaller than this is not standardised
 
 
@@ -92,6 +95,12 @@ class SyntheticMarket:
     frame: pd.DataFrame
     timeframe: Timeframe
     planted: tuple[PlantedAlpha, ...]
+
+
+def is_synthetic(instruments: Iterable[str]) -> bool:
+    """Whether these are the instruments of a generated market, by their names alone."""
+    found = [Instrument.parse(name).base for name in instruments]
+    return bool(found) and all(_NAMES.fullmatch(base) for base in found)
 
 
 def generate(settings: SyntheticSettings | None = None, *, progress: Progress = silent) -> SyntheticMarket:

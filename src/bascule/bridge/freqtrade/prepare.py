@@ -276,7 +276,8 @@ def prepare(
         )
         source = _STRATEGY.format(module=kind[0], base=kind[1], name=STRATEGY)
     folder.mkdir(parents=True, exist_ok=True)
-    follows = bundles / CURRENT
+    # the folder itself, not a name that a later run may give to another one
+    follows = bundles.resolve() / CURRENT
     point(folder / LINK, (follows if follows.exists() else bundle.path).absolute())
     space = workspace(folder, values, source=source)
     _write(folder / ENV_EXAMPLE, _example(settings))
