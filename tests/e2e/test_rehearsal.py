@@ -105,12 +105,12 @@ class Bot:
     def log(self) -> str:
         return (self.folder / "bot.log").read_text("utf-8", errors="replace")
 
-    def start(self, until: np.datetime64) -> subprocess.Popen[bytes]:
+    def start(self, until: np.datetime64, *module: str) -> subprocess.Popen[bytes]:
         environment = {**os.environ, **SECRETS}
         # freqtrade leaves its logging alone where pytest runs
         for name in ("PYTHONDONTWRITEBYTECODE", "PYTEST_VERSION", "PYTEST_CURRENT_TEST"):
             environment.pop(name, None)
-        line = [sys.executable, "-m", "bascule.bridge.freqtrade.stepped", self.exchange.url]
+        line = [sys.executable, "-m", *(module or ("bascule.bridge.freqtrade.stepped",)), self.exchange.url]
         line += ["--until", str(until), "trade", "--config", str(self.folder / "config.json")]
         line += ["--userdir", str(self.folder), "--strategy", "BasculeStrategy"]
         with (self.folder / "bot.log").open("ab") as stream:
@@ -138,8 +138,8 @@ class Bot:
             return json.load(answer)
 
 
-def bot(research: Research, folder: Path, exchange: ReplayExchange, *, dry: bool) -> Bot:
-    settings = {"mode": "rehearse", "replay_url": exchange.url, "dry_rehearsal": dry}
+def bot(research: Research, folder: Path, exchange: ReplayExchange, *, dry: bool, **more: Any) -> Bot:
+    settings = {"mode": "rehearse", "replay_url": exchange.url, "dry_rehearsal": dry, **more}
     prepare.prepare(research.bundle.path.parent, folder, PrepareSettings.read(settings))
     path = folder / "config.json"
     values = json.loads(path.read_text("utf-8"))
@@ -150,7 +150,9 @@ def bot(research: Research, folder: Path, exchange: ReplayExchange, *, dry: bool
     return Bot(folder, exchange)
 
 
-def exchange_of(research: Research, kind: MarketKind, folder: Path) -> ReplayExchange:
+def exchange_of(
+    research: Research, kind: MarketKind, folder: Path, faults: FaultPlan | None = PLAN
+) -> ReplayExchange:
     return ReplayExchange(
         research.raw,
         market=kind,
@@ -158,7 +160,7 @@ def exchange_of(research: Research, kind: MarketKind, folder: Path) -> ReplayExc
         path="walk",
         account=AccountSettings(balances={"USDT": Decimal(10_000)}),
         keys=KEYS,
-        faults=PLAN,
+        faults=faults,
         state=folder / "exchange.sqlite",
     )
 

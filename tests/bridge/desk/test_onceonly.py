@@ -85,7 +85,7 @@ class Bot:
     def __init__(self, api: Exchange, folder: Path) -> None:
         self.known: set[str] = set()
         self.slept: list[float] = []
-        self.once = OnceOnly(api, folder, self.known.__contains__, sleep=self.slept.append)
+        self.once = OnceOnly(api, folder, lambda id, pair: id in self.known, sleep=self.slept.append)
 
     def buy(self, symbol: str = "BTC/USDT", amount: float = 1.0, **params: Any) -> dict[str, Any]:
         order: dict[str, Any] = self.once.create_order(symbol, "market", "buy", amount, None, params)

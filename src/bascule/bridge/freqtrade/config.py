@@ -50,6 +50,7 @@ def build(
     pairs: Iterable[str] | None = None,
     strategy: str = "BasculeStrategy",
     assume_tiers: bool = False,
+    follow: Path | None = None,
 ) -> dict[str, Any]:
     """A configuration that freqtrade takes as it is.
 
@@ -67,6 +68,8 @@ def build(
         strategy: name of the strategy class.
         assume_tiers: futures pairs without leverage tiers in freqtrade (delisted ones, invented ones) are
             listed under ``bascule.assumed_tiers``, for `launch`, instead of refused.
+        follow: what a bot that runs on is given instead of this one bundle: a folder with a ``current``
+            bundle, or a link to one. It takes up each new one. A backtest has none: it stays with its bundle.
 
     Raises:
         BridgeError: a pair is not of the bundle, is quoted in another currency, or (futures) has no leverage
@@ -106,7 +109,7 @@ def build(
         "initial_state": "running",
         # freqtrade's hash of a run covers this configuration but not our package: the version must be in it
         "bascule": {
-            "bundle": str(bundle.path),
+            "bundle": str(bundle.path if follow is None else follow.absolute()),
             "id": bundle.id,
             "version": __version__,
             "leverage": settings.leverage,

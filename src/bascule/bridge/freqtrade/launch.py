@@ -6,13 +6,18 @@
    is added. Runs with an account ask the exchange and are left as they are.
 2. Orders that are placed once, whatever happens to the exchange's answer (`onceonly.py`). Runs that place no
    orders are left as they are.
+3. A live bot compares its books with the exchange's when it starts and every few minutes (`reconcile.py`;
+   settings: configuration key ``bascule.reconcile``).
 """
 
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from bascule.core import BasculeError
 
 # low leverage and a high maintenance margin: liquidated earlier than any real tier would
 ASSUMED_TIER = {
@@ -24,8 +29,8 @@ ASSUMED_TIER = {
 }
 
 
-def install() -> None:
-    """Put our exchange class in the place of freqtrade's."""
+def install(*, trading: bool = False) -> None:
+    """Put our exchange class in the place of freqtrade's, and for a bot that trades our bot class too."""
     # freqtrade's resolver looks the class up by its name in this package
     from freqtrade import exchange
     from freqtrade.enums import RunMode
@@ -33,12 +38,20 @@ def install() -> None:
     from bascule.bridge.freqtrade.onceonly import FOLDER, OnceOnly
 
     class Completed(exchange.Binance):
+        once: OnceOnly | None = None
+
         def __init__(self, config: dict[str, Any], **options: Any) -> None:
             super().__init__(config, **options)
             if config.get("runmode") == RunMode.LIVE and not config["dry_run"]:
                 folder = Path(config["user_data_dir"]) / "bascule" / FOLDER
-                once = OnceOnly(self._api, folder, known_order)
-                self._api.create_order, self._api.cancel_order = once.create_order, once.cancel_order
+                self.once = OnceOnly(self._api, folder, known_order)
+                self._api.create_order = self.once.create_order
+                self._api.cancel_order = self.once.cancel_order
+
+        def create_order(self, *, leverage: float, **rest: Any) -> Any:
+            if self.once is not None:
+                self.once.leverage = leverage
+            return super().create_order(leverage=leverage, **rest)
 
         def load_leverage_tiers(self) -> dict[str, list[dict[str, Any]]]:
             tiers: dict[str, list[dict[str, Any]]] = super().load_leverage_tiers()
@@ -48,20 +61,52 @@ def install() -> None:
 
     Completed.__name__ = Completed.__qualname__ = "Binance"
     exchange.Binance = Completed
+    if trading:
+        _install_bot()
 
 
-def known_order(order_id: str) -> bool:
-    """Whether freqtrade's database has an order of this exchange id."""
+def _install_bot() -> None:
+    from freqtrade import worker
+    from freqtrade.exceptions import OperationalException
+
+    from bascule.bridge.freqtrade.reconcile import Reconciler, ReconcileSettings
+
+    class Reconciling(worker.FreqtradeBot):
+        _reconciler: Reconciler | None = None
+
+        def startup(self) -> None:
+            super().startup()
+            once = getattr(self.exchange, "once", None)
+            if once is None:
+                return
+            try:
+                given = (self.config.get("bascule") or {}).get("reconcile") or {}
+                settings = ReconcileSettings.read(given, where="bascule.reconcile")
+            except BasculeError as error:
+                raise OperationalException(str(error)) from None
+            self._reconciler = Reconciler(self, once, settings, Path(self.config["user_data_dir"]))
+            self._reconciler.look(datetime.now(UTC), starting=True)
+
+        def process(self) -> None:
+            super().process()
+            if self._reconciler is not None:
+                self._reconciler.look(datetime.now(UTC))
+
+    worker.FreqtradeBot = Reconciling
+
+
+def known_order(order_id: str, pair: str) -> bool:
+    """Whether freqtrade's database has an order of this exchange id; exchanges count by pair."""
     from freqtrade.persistence import Order
 
-    return Order.order_by_id(order_id) is not None
+    return Order.order_by_id(order_id, pair) is not None
 
 
 def main() -> None:
     """Install and run freqtrade's own main."""
     from freqtrade.main import main as run
 
-    install()
+    install(trading=sys.argv[1:2] == ["trade"])
     run(sys.argv[1:])
 
 

@@ -10,7 +10,8 @@ it again in its next loop (2026.9, `Exchange.create_order`): the position is the
 3. If it cannot be asked either, the intent stays. The next order for the same pair, side and kind first asks
    again, and takes the earlier order for its own, or fails while it cannot know. Nothing is placed in doubt.
 4. An intent is also kept for a while when all went well: a bot that is killed between the exchange's answer
-   and its own database finds it, asks, and takes up the order that it does not know.
+   and its own database finds it, asks, and takes up the order that it does not know: when it places the same
+   again, or before, when it compares its books with the exchange's (`reconcile.py`).
 5. An order that cannot be cancelled because it is gone is asked for: cancelled before, or filled.
 
 Binance: status 5xx means that the outcome is unknown; 429 and 418 that nothing happened (its API documents).
@@ -31,7 +32,7 @@ from bascule.core.files import write_json
 
 log = logging.getLogger(__name__)
 FOLDER = "intents"
-_PREFIX = "bsc"
+PREFIX = "bsc"  # of our client order ids
 _CONDITIONAL = ("stop", "take_profit")
 _WAITS = (0.5, 2.0, 5.0)  # seconds before each question
 
@@ -48,6 +49,7 @@ class Intent:
         amount: base units.
         at: seconds since 1970, by the bot's clock.
         answered: the exchange said yes.
+        leverage: that the bot asked for; None = not known.
     """
 
     id: str
@@ -59,6 +61,7 @@ class Intent:
     amount: float
     at: float
     answered: bool = False
+    leverage: float | None = None
 
     @property
     def key(self) -> tuple[str, str, bool, bool]:
@@ -72,20 +75,24 @@ class OnceOnly:
     Args:
         api: ccxt's synchronous exchange.
         folder: where intents are kept.
-        known: whether the bot's database has an order of this exchange id.
+        known: whether the bot's database has an order of this exchange id and pair.
         sleep: waits between questions.
+
+    Attributes:
+        leverage: of the next order; written down with it.
     """
 
     def __init__(
         self,
         api: Any,
         folder: Path,
-        known: Callable[[str], bool],
+        known: Callable[[str, str], bool],
         *,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
         self._api, self._create, self._cancel = api, api.create_order, api.cancel_order
         self._folder, self._known = folder, known
+        self.leverage: float | None = None
         # looked up when it is needed: a rehearsal puts its own time under the bot
         self._sleep = sleep or (lambda seconds: time.sleep(seconds))
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +115,7 @@ class OnceOnly:
             name in given for name in ("stopPrice", "triggerPrice")
         )
         intent = Intent(
-            id=f"{_PREFIX}{uuid.uuid4().hex[:24]}",
+            id=f"{PREFIX}{uuid.uuid4().hex[:24]}",
             symbol=symbol,
             kind=type,
             side=side,
@@ -116,6 +123,7 @@ class OnceOnly:
             conditional=conditional or type.lower().startswith(_CONDITIONAL),
             amount=float(amount),
             at=time.time(),
+            leverage=self.leverage,
         )
         earlier = self._earlier(intent)
         if earlier is not None:
@@ -131,12 +139,12 @@ class OnceOnly:
                 params={**given, "newClientOrderId": intent.id},
             )
         except (ccxt.DDoSProtection, ccxt.RateLimitExceeded, ccxt.InvalidNonce):
-            self._forget(intent)
+            self.forget(intent)
             raise
         except ccxt.NetworkError as error:
             return self._find_out(intent, error)
         except ccxt.BaseError:
-            self._forget(intent)
+            self.forget(intent)
             raise
         self._write(Intent(**{**asdict(intent), "answered": True}))
         return order
@@ -163,11 +171,11 @@ class OnceOnly:
         for wait in _WAITS:
             self._sleep(wait)
             try:
-                found = self._ask(intent)
+                found = self.ask(intent)
             except ccxt.NetworkError:
                 continue
             if found is None:
-                self._forget(intent)
+                self.forget(intent)
                 raise error
             log.warning("%s: the answer to %s was lost, the order is there", intent.symbol, intent.id)
             self._write(Intent(**{**asdict(intent), "answered": True}))
@@ -184,16 +192,16 @@ class OnceOnly:
         for old in self.intents():
             if old.key != wanted.key:
                 continue
-            found = self._ask(old)
-            lost = found is not None and not self._known(str(found["id"]))
+            found = self.ask(old)
+            lost = found is not None and not self._known(str(found["id"]), old.symbol)
             if lost and not (found["status"] in ("canceled", "rejected", "expired") and not found["filled"]):
                 log.warning("%s: %s was placed before and is taken up now", old.symbol, old.id)
                 self._write(Intent(**{**asdict(old), "answered": True}))
                 return found
-            self._forget(old)
+            self.forget(old)
         return None
 
-    def _ask(self, intent: Intent) -> Any:
+    def ask(self, intent: Intent) -> Any:
         """What the exchange knows of an intent; None = it never arrived."""
         import ccxt
 
@@ -212,14 +220,15 @@ class OnceOnly:
     def _write(self, intent: Intent) -> None:
         write_json(self._folder / f"{intent.id}.json", asdict(intent))
 
-    def _forget(self, intent: Intent) -> None:
+    def forget(self, intent: Intent) -> None:
+        """Its order is known, or never was."""
         (self._folder / f"{intent.id}.json").unlink(missing_ok=True)
 
 
 def read(folder: Path) -> list[Intent]:
     """The intents of a folder, oldest first; a file that cannot be read is told and left."""
     found = []
-    for path in sorted(folder.glob(f"{_PREFIX}*.json")):
+    for path in sorted(folder.glob(f"{PREFIX}*.json")):
         try:
             found.append(Intent(**json.loads(path.read_text("utf-8"))))
         except (OSError, ValueError, TypeError) as error:

@@ -100,6 +100,9 @@ class PrepareSettings(Settings):
     guard: dict[str, Any] = Field(
         default={}, description="settings of safe mode and data failover (`GuardSettings`)"
     )
+    reconcile: dict[str, Any] = Field(
+        default={}, description="orders and positions that the bot does not know (`ReconcileSettings`)"
+    )
 
 
 def build(
@@ -115,11 +118,13 @@ def build(
 
     Raises:
         BridgeError: a pair is not of the bundle, or does not fit the exchange.
-        ConfigError: guard settings are wrong.
+        ConfigError: guard or reconcile settings are wrong.
     """
     from bascule.bridge.freqtrade.failover import GuardSettings
+    from bascule.bridge.freqtrade.reconcile import ReconcileSettings
 
     guard = GuardSettings.read(settings.guard, where="guard")
+    reconcile = ReconcileSettings.read(settings.reconcile, where="reconcile")
     home = folder.resolve()
     dry = settings.mode == "dry" or settings.dry_rehearsal
     values = base.build(
@@ -130,6 +135,7 @@ def build(
         strategy=STRATEGY,
         # an exchange that is asked with keys tells its own tiers
         assume_tiers=settings.mode == "rehearse",
+        follow=link or home / LINK,
     )
     values |= {
         "bot_name": f"bascule-{settings.mode}",
@@ -172,8 +178,8 @@ def build(
         }
         values["bascule"]["consumer"] = dict(settings.consumer)
     values["bascule"] |= {
-        "bundle": str(link or home / LINK),
         "guard": guard.model_dump(mode="json"),
+        "reconcile": reconcile.model_dump(mode="json"),
         "trusted_keys": [str(path.resolve()) for path in settings.trusted_keys],
         # a rehearsal has nothing to lose
         "unsigned": settings.unsigned or settings.mode == "rehearse",

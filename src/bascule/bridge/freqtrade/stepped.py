@@ -6,7 +6,8 @@ The bot is freqtrade itself, its own main loop included. Two things are put unde
 2. When it sleeps, the exchange's clock moves on by as long, and its own follows. Between two sleeps no time
    passes: three days take as long as the work in them, and the same run gives the same trades.
 
-At the moment ``--until`` it is stopped as by Ctrl-C. Sleeping threads (the REST server's) sleep for real.
+At the moment ``--until`` it is stopped as by Ctrl-C. Sleeping threads (the REST server's) sleep for real: a
+bot with threads that work on their own, as FreqAI's training does, needs a ``--pace`` that lets them keep up.
 """
 
 from __future__ import annotations
@@ -61,12 +62,20 @@ class ExchangeTime:
             return float(json.load(answer)["time"]) / 1_000
 
 
-def install(clock: ExchangeTime) -> None:
-    """Let the main thread and its coroutines sleep in exchange time."""
+def install(clock: ExchangeTime, pace: float = 0.0) -> None:
+    """Let the main thread and its coroutines sleep in exchange time.
+
+    Args:
+        clock: whose time.
+        pace: real seconds that the main thread's sleep takes at least.
+    """
     really, really_async = time.sleep, asyncio.sleep
 
     def sleep(seconds: Any) -> None:
-        (clock.sleep if threading.current_thread() is threading.main_thread() else really)(seconds)
+        if threading.current_thread() is not threading.main_thread():
+            return really(seconds)
+        really(pace)
+        return clock.sleep(seconds)
 
     async def sleep_async(delay: float, result: Any = None) -> Any:
         here = threading.current_thread() is threading.main_thread()
@@ -83,14 +92,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bascule.bridge.freqtrade.stepped", description=__doc__)
     parser.add_argument("url", help="of the replay exchange, with a stepped clock")
     parser.add_argument("--until", required=True, help="UTC time at which the bot is stopped")
+    parser.add_argument("--pace", type=float, default=0.0, help="real seconds that a sleep takes at least")
     chosen, rest = parser.parse_known_args(arguments)
     from freqtrade.main import main as run
 
     from bascule.bridge.freqtrade import launch
 
     until = datetime.fromisoformat(chosen.until).replace(tzinfo=UTC).timestamp()
-    launch.install()
-    install(ExchangeTime(chosen.url, until))
+    launch.install(trading=True)
+    install(ExchangeTime(chosen.url, until), chosen.pace)
     run(rest)
 
 
