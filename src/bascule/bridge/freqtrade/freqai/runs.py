@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bascule.bridge.exchange import ReplayExchange, exchange_config
 from bascule.bridge.freqtrade import bias, config, datafiles, results, run
@@ -18,6 +19,8 @@ from bascule.bridge.freqtrade.config import TradeSettings
 from bascule.bridge.freqtrade.freqai import SHIMS, FreqaiRecipe, Plan
 from bascule.bridge.freqtrade.process import Finished, freqtrade
 from bascule.core import BridgeError, Moment, Settings, moment
+from bascule.core.files import atomic_folder, fingerprint
+from bascule.data.synthetic import SyntheticSettings
 
 STRATEGY = "FreqaiFactorStrategy"
 MODEL = "BasculeFreqaiModel"
@@ -54,9 +57,46 @@ class Order(Settings):
     recipe: FreqaiRecipe = Field(description="what is learned and how it trades")
     schedule: Schedule = Field(default=Schedule(), description="when, and outlier detection")
     trade: TradeSettings = Field(default=TradeSettings(), description="wallet and costs")
+    synthetic: SyntheticSettings | None = Field(
+        default=None, description="embedded market that a backtest without candles of its own trades"
+    )
+    start: str | None = Field(default=None, description="a backtest's first day traded, UTC")
+    end: str | None = Field(default=None, description="a backtest's first day not traded any more, UTC")
     exchange: dict[str, Any] = Field(
         default_factory=lambda: {"name": "binance"}, description="freqtrade's exchange block, without secrets"
     )
+
+    @field_validator("start", "end", mode="before")
+    @classmethod
+    def _day(cls, value: Any) -> Any:
+        """YAML makes a date of a day without quotes."""
+        return value.isoformat() if isinstance(value, date) else value
+
+
+def embedded(settings: SyntheticSettings, recipe: FreqaiRecipe, folder: Path) -> Path:
+    """Candles of the embedded market as freqtrade keeps them, for a recipe's timeframe and market.
+
+    Args:
+        settings: size and seed; timeframe and market are the recipe's.
+        recipe: who asks.
+        folder: receives the store ``store`` and freqtrade's data folder ``data``; taken as it is if it is
+            there already.
+
+    Returns:
+        freqtrade's data folder.
+    """
+    from bascule.data.export import to_freqtrade
+    from bascule.data.store import Store
+    from bascule.data.synthetic import generate
+
+    whole = settings.model_copy(update={"timeframe": recipe.timeframe, "market": recipe.market})
+    place = folder / f"embedded-{fingerprint(whole.model_dump(mode='json'))}"
+    if not place.exists():
+        with atomic_folder(place) as aside:
+            store = Store.create(aside / "store")
+            store.write(generate(whole).frame, recipe.bar)
+            to_freqtrade(store, recipe.bar, aside / "data", market=recipe.market)
+    return place / "data"
 
 
 def configure(
