@@ -1,0 +1,40 @@
+"""Links within the documentation lead somewhere, and Chinese pages have their partners."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import DOCS, GENERATED, anchors, links, name, pages
+
+MAIN = ("index.md", "quickstart.md", "comparison.md", "concepts/index.md")
+
+
+@pytest.mark.parametrize("page", [pytest.param(p, id=name(p)) for p in pages()])
+def test_links_resolve(page: Path) -> None:
+    wrong = []
+    for target in links(page):
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        path, _, anchor = target.partition("#")
+        aim = (page.parent / path).resolve() if path else page
+        built = aim in GENERATED or aim.parent == DOCS / "reference/api"
+        lost = anchor and aim.suffix == ".md" and not built and anchor not in anchors(aim)
+        if not (aim.exists() or built) or lost:
+            wrong.append(target)
+    assert wrong == [], name(page)
+
+
+def test_chinese_pages_have_partners() -> None:
+    chinese = {page.relative_to(DOCS / "zh") for page in (DOCS / "zh").rglob("*.md")}
+    assert [str(page) for page in sorted(chinese) if not (DOCS / page).exists()] == []
+    assert [page for page in MAIN if Path(page) not in chinese] == []
+    concepts = {page.relative_to(DOCS) for page in (DOCS / "concepts").glob("*.md")}
+    assert concepts <= chinese
+
+
+def test_chinese_pages_are_chinese() -> None:
+    for page in (DOCS / "zh").rglob("*.md"):
+        text = page.read_text("utf-8")
+        assert sum("\u4e00" <= letter <= "\u9fff" for letter in text) > 60, name(page)
