@@ -2,7 +2,7 @@
 
 Floors, lowest first; each imports only from those below it::
 
-    core      panels, instruments, timeframes, errors, settings, atomic files
+    core      panels, instruments, timeframes, errors, settings, atomic files, extensions
     expr      the factor language          kernels   array functions     data  store and health
     cluster   work over processes and machines
     engine    plans and evaluates expressions over panels
@@ -12,6 +12,7 @@ Floors, lowest first; each imports only from those below it::
     signals   the frozen bundle, and the one computation behind research and live
     bridge    qlib, freqtrade, the replay exchange
     monitor   live measures, rules, actions, jobs
+    testing   laws for users' own operators, factors, models, sources, searchers
     app       command line, pipeline, report, dashboard (app.web)
 
 Importing this package is light; heavy libraries are imported by the functions that need them.

@@ -238,7 +238,7 @@ def load_named() -> None:
             if name not in _ASKED:
                 _ASKED.add(name)  # first: a part of the extension may look a built-in entry up
                 try:
-                    load(name, where=VARIABLE)
+                    _tell(load(name, where=VARIABLE).source, instead_of=name)
                 except BasculeError:
                     _ASKED.discard(name)  # so that whoever asks next is told the same
                     raise
@@ -465,7 +465,12 @@ def _admit(extension: Extension, digest: str, source: str, folder: Path) -> Load
     found = _LOADED[extension.name] = Loaded(extension, remembered, source, folder)
     if source:
         _ASKED.add(source)
-        told = [one for one in os.environ.get(VARIABLE, "").split(os.pathsep) if one]
-        if source not in told:
-            os.environ[VARIABLE] = os.pathsep.join([*told, source])
+        _tell(source)
     return found
+
+
+def _tell(source: str, *, instead_of: str | None = None) -> None:
+    """Name an extension to the processes that are started from here, relative names turned absolute."""
+    told = [one for one in os.environ.get(VARIABLE, "").split(os.pathsep) if one]
+    kept = [one for one in told if one not in (source, instead_of)]
+    os.environ[VARIABLE] = os.pathsep.join([*kept, source])
