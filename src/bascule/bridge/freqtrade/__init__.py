@@ -7,12 +7,14 @@
    `FactorStrategy`, which reads signals and nothing else (``strategy.py``, ``feed.py``). Where it needs an
    exchange, the replay exchange answers.
 4. `run.backtest` returns what `results.load` reads from freqtrade's result file; `run.lookahead` and
-   `run.recursive` return freqtrade's own verdicts on bias (``results.py``, ``bias.py``).
+   `run.recursive` return freqtrade's own verdicts on bias (``results.py``, ``bias.py``), `wholebook.analyse`
+   ours on orders of the whole book.
 5. Whatever goes wrong inside becomes one `BridgeError` with freqtrade's own words.
 6. `prepare.prepare` writes the user folder of a bot for rehearsal, dry run or live; `preflight` looks at it.
    Bots run `GuardedStrategy` (safe mode, second data venue: ``guarded.py``, ``failover.py``, ``venues.py``)
-   or `ConsumerStrategy` (``consumer.py``), place every order once (``onceonly.py``, ``launch.py``), and can
-   live in a replay exchange's time (``stepped.py``). ``secrets.py`` keeps secrets out of logs and finds them.
+   or `ConsumerStrategy` (``consumer.py``), place every order once (``onceonly.py``, ``launch.py``), compare
+   their books with the exchange's (``reconcile.py``), and can live in a replay exchange's time
+   (``stepped.py``). ``secrets.py`` keeps secrets out of logs and finds them.
 7. `livecheck` and `livesignals` lay a bot beside its backtest; ``robust/`` asks what becomes of a bundle when
    the world is a little different.
 
