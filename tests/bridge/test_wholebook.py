@@ -78,8 +78,6 @@ def test_coarser_candles_are_withheld_until_they_close(tmp_path: Path) -> None:
 
 def test_senseless_numbers_are_refused(spot: Research, tmp_path: Path) -> None:
     job = run.Job(spot.bundle, tmp_path / "user", spot.datadir)
-    with pytest.raises(BridgeError, match="at least 1"):
-        wholebook.lookahead(job, cuts=0)
-    for more in ((), (0,)):
-        with pytest.raises(BridgeError, match="further candles"):
-            wholebook.recursive(job, more=more)
+    for cuts, more in ((0, ()), (-1, (5,)), (3, (0,))):
+        with pytest.raises(BridgeError, match="nothing to compare"):
+            wholebook.analyse(job, cuts=cuts, more=more)

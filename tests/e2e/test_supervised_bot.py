@@ -76,9 +76,8 @@ def test_a_running_bot_obeys_and_takes_up_a_new_champion(tmp_path: Path) -> None
             {"trading": {"reload_seconds": 1, "gates": {"spread": 0.05, "depth": None}}}
         )
         values: dict[str, Any] = config.build(
-            research.bundle, trading, exchange=exchange_config(exchange.url)
+            research.bundle, trading, exchange=exchange_config(exchange.url), follow=tmp_path / "bundles"
         )
-        values["bascule"]["bundle"] = str(tmp_path / "bundles")
         values["db_url"] = f"sqlite:///{database}"
         values["internals"] = {"process_throttle_secs": 1}
         values["api_server"] = {

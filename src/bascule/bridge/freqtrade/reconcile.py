@@ -190,7 +190,7 @@ class Reconciler:
                     self._deal_with(stray, now)
                 self._compare_positions(now)
         except (ccxt.BaseError, FreqtradeException) as error:
-            log.warning("orders and positions cannot be compared now: %s", type(error).__name__)
+            log.warning("orders and positions cannot be compared now: %.200s", error)
             self._next = now.timestamp()
         if self._doubts:  # settled in the next loop
             self._next = now.timestamp()
@@ -226,10 +226,12 @@ class Reconciler:
         # one question for all pairs: ccxt asks to be told that this is meant
         options = {**(api.options.get("fetchOpenOrders") or {}), "warnWithoutSymbol": False}
         api.options["fetchOpenOrders"] = options
-        found = [(_is_stop(order), order) for order in api.fetch_open_orders()]
-        if self._futures:
-            found += [(True, order) for order in api.fetch_open_orders(None, None, None, {"trigger": True})]
-        return found
+        if not self._futures:
+            return [(_is_stop(order), order) for order in api.fetch_open_orders()]
+        kind = {"type": "swap", "subType": "linear"}
+        plain = api.fetch_open_orders(None, None, None, kind)
+        waiting = api.fetch_open_orders(None, None, None, {**kind, "trigger": True})
+        return [(False, order) for order in plain] + [(True, order) for order in waiting]
 
     @property
     def _futures(self) -> bool:

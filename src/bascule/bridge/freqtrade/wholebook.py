@@ -23,6 +23,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from bascule.bridge.freqtrade.run import Job
 
 _SELF = "bascule.bridge.freqtrade.wholebook"
+_WHOLE = "whole"  # name of the backtest with all candles
 _OTHER_VOLUME = 7.0  # the volume of a candle that nobody may look at yet is this many times the real one
 
 
@@ -110,76 +112,82 @@ class BookReport:
         return bool(self.differences)
 
 
-def lookahead(job: Job, *, cuts: int = 4) -> BookReport:
+def lookahead(job: Job, *, cuts: int = 4, arguments: Sequence[str] = ()) -> BookReport:
     """Whether any order of the whole book depends on what was not known yet.
 
     Args:
         job: the run; all its pairs trade together.
         cuts: at how many moments the future is withheld.
+        arguments: further ones of ``freqtrade backtesting``, e.g. ``--enable-protections``.
 
     Raises:
         BridgeError: as `run.backtest`, or the backtest places too few orders for a verdict.
     """
-    if cuts < 1:
-        raise BridgeError(f"cuts must be at least 1, not {cuts}", where="cuts", remedy="choose e.g. 4")
-    whole, others = _replayed(job, {"kind": "lookahead", "cuts": cuts, "startup": []})
-    if not others:
-        raise BridgeError(
-            f"the backtest places {len(whole)} orders at too few times for a verdict",
-            where=str(job.folder),
-            remedy="choose a longer time range or more pairs",
-        )
-    return _report(whole, others, lambda run: int(run))
+    return analyse(job, cuts=cuts, more=(), arguments=arguments)[0]
 
 
-def recursive(job: Job, *, more: Iterable[int] = (100,)) -> BookReport:
+def recursive(job: Job, *, more: Iterable[int] = (100,), arguments: Sequence[str] = ()) -> BookReport:
     """Whether any order depends on how much history the strategy starts with.
 
     Args:
         job: the run.
         more: start-up candles beyond the strategy's own.
+        arguments: as for `lookahead`.
 
     Raises:
-        BridgeError: as `run.backtest`, or there is no order to compare.
+        BridgeError: as `run.backtest`, or the backtest places too few orders for a verdict.
     """
+    return analyse(job, cuts=0, more=more, arguments=arguments)[1]
+
+
+def analyse(
+    job: Job, *, cuts: int = 4, more: Iterable[int] = (100,), arguments: Sequence[str] = ()
+) -> tuple[BookReport, BookReport]:
+    """Both analyses in one process; arguments, reports and errors as `lookahead` and `recursive`."""
     extra = sorted(set(more))
-    if not extra or extra[0] < 1:
-        raise BridgeError(f"not numbers of further candles: {extra}", where="more", remedy="choose e.g. 100")
-    whole, others = _replayed(job, {"kind": "recursive", "cuts": 0, "startup": extra})
-    if not whole:
+    if cuts < 0 or not all(one > 0 for one in extra) or not (cuts or extra):
         raise BridgeError(
-            "the backtest places no order", where=str(job.folder), remedy="choose a longer time range"
+            f"{cuts} moments and {extra} further candles leave nothing to compare",
+            where="cuts, more",
+            remedy="choose e.g. 4 moments, or 100 further candles",
         )
-    return _report(whole, others, lambda run: None)
+    found = _replayed(job, {"cuts": cuts, "startup": extra}, arguments)
+    whole = found.pop(_WHOLE)
+    cut = {name: deeds for name, deeds in found.items() if name.isdigit()}
+    longer = {name: deeds for name, deeds in found.items() if not name.isdigit()}
+    if not whole or (cuts and not cut):
+        raise BridgeError(
+            f"the backtest places {len(whole)} orders at too few times for a verdict",
+            where=str(job.folder),
+            remedy="choose a longer time range or more pairs",
+        )
+    return _report(whole, cut), _report(whole, longer)
 
 
-def _replayed(job: Job, plan: dict[str, Any]) -> tuple[list[Deed], dict[str, list[Deed]]]:
+def _replayed(job: Job, plan: dict[str, Any], arguments: Sequence[str]) -> dict[str, list[Deed]]:
+    """The orders of all backtests of a plan, by name: the moment, or the start-up candles."""
     from bascule.bridge.freqtrade import run
 
     folder = job.folder / "wholebook"
     folder.mkdir(parents=True, exist_ok=True)
-    asked, told = folder / "plan.json", folder / f"{plan['kind']}.json"
+    asked, told = folder / "plan.json", folder / "orders.json"
     told.unlink(missing_ok=True)
     write_json(asked, plan)
-    arguments = ["--cache", "none", "--export", "none", "--plan", str(asked), "--told", str(told)]
-    finished = run.command(job, "backtesting", arguments, module=_SELF)
+    own = ["--cache", "none", "--export", "none", "--plan", str(asked), "--told", str(told)]
+    finished = run.command(job, "backtesting", [*own, *arguments], module=_SELF)
     if not told.is_file():
         raise BridgeError("freqtrade came to no end", where=str(finished.log), remedy="see its log")
     found = json.loads(told.read_text("utf-8"))
-    read = {name: [Deed(**one) for one in deeds] for name, deeds in found.items()}
-    return read.pop("whole"), read
+    return {name: [Deed(**one) for one in deeds] for name, deeds in found.items()}
 
 
-def _report(
-    whole: Sequence[Deed], others: Mapping[str, Sequence[Deed]], until: Callable[[str], int | None]
-) -> BookReport:
-    compared, differences = 0, []
+def _report(whole: Sequence[Deed], others: Mapping[str, Sequence[Deed]]) -> BookReport:
+    compared, labels, differences = 0, [], []
     for name, deeds in others.items():
-        last = until(name)
-        compared += sum(last is None or one.at <= last for one in whole)
-        shown = name if last is None else f"{np.datetime64(last, 'ms')}"
-        differences += compare(whole, deeds, shown, until=last)
-    labels = [name if until(name) is None else f"{np.datetime64(int(name), 'ms')}" for name in others]
+        until = int(name) if name.isdigit() else None
+        compared += sum(until is None or one.at <= until for one in whole)
+        labels.append(name if until is None else f"{np.datetime64(until, 'ms')}")
+        differences += compare(whole, deeds, labels[-1], until=until)
     return BookReport(tuple(labels), compared, tuple(differences))
 
 
@@ -187,10 +195,12 @@ def compare(
     whole: Sequence[Deed], other: Sequence[Deed], run: str, *, until: int | None
 ) -> tuple[Difference, ...]:
     """The orders up to a time (milliseconds, included; None = all) that only one of two backtests placed."""
-    sets = [{one for one in deeds if until is None or one.at <= until} for deeds in (whole, other)]
-    found = [Difference(run, one, missing=True) for one in sets[0] - sets[1]]
-    found += [Difference(run, one, missing=False) for one in sets[1] - sets[0]]
-    return tuple(sorted(found, key=lambda one: (one.deed, one.missing)))
+    first, then = (
+        Counter(one for one in deeds if until is None or one.at <= until) for deeds in (whole, other)
+    )
+    found = [Difference(run, one, missing=True) for one in (first - then).elements()]
+    found += [Difference(run, one, missing=False) for one in (then - first).elements()]
+    return tuple(sorted(found, key=lambda one: (one.deed, not one.missing)))
 
 
 def moments(deeds: Sequence[Deed], count: int) -> list[int]:
@@ -310,8 +320,8 @@ def _replay(first: Any, again: Callable[..., Any], plan: Mapping[str, Any]) -> d
     """
     given = deepcopy(first.config)
     bar = Timeframe.parse(first.timeframe)
-    found = {"whole": _backtested(first)}
-    for moment in moments(found["whole"], int(plan["cuts"])):
+    found = {_WHOLE: _backtested(first)}
+    for moment in moments(found[_WHOLE], int(plan["cuts"])):
         with tempfile.TemporaryDirectory() as folder:
             withhold(Path(given["datadir"]), Path(folder), moment, bar)
             start = str(given["timerange"]).split("-")[0]
