@@ -21,13 +21,13 @@ NAMES = ("AAA_USDT", "BBB_USDT")
 
 
 def call(*arguments: object) -> tuple[int, str]:
-    """Exit code (1 for an error of ours) and output."""
+    """Exit code (3 for an error of ours) and output."""
     done = typer.testing.CliRunner().invoke(data_app, [str(one) for one in arguments])
     if isinstance(done.exception, BasculeError):
-        return 1, str(done.exception)
+        return done.exception.exit_code, str(done.exception)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
-    return done.exit_code, done.output
+    return done.exit_code, done.stdout
 
 
 @pytest.fixture
@@ -59,9 +59,9 @@ def test_from_nothing_to_freqtrade(feed: tuple[Path, pd.DataFrame]) -> None:
     config, frame = feed
     folder = config.parent
     publish(config, frame[frame["time"] < "2024-01-31T05:00"])
-    code, text = call("update", config, "--json", folder / "update.json")
+    code, text = call("update", config, "--json")
     assert code == 0, text
-    assert json.loads((folder / "update.json").read_text())[0]["added"] == 2 * 348
+    assert json.loads(text)["feeds"][0]["added"] == 2 * 348
     publish(config, frame)
     assert call("update", config)[0] == 0
     store = Store.open(folder / "store")
@@ -101,17 +101,17 @@ def test_restated_candles_go_by_the_policy(feed: tuple[Path, pd.DataFrame], poli
     changed.loc[late, "volume"] *= np.float32(2)
     publish(config, changed)
     code, text = call("update", config)
-    assert code == 1
+    assert code == 3
     assert "another volume" in text
     values = yaml.safe_load(config.read_text())
     values["feeds"][0]["restated"] = policy
     config.write_text(yaml.safe_dump(values))
-    code, text = call("update", config, "--json", config.parent / "u.json")
+    code, text = call("update", config, "--json")
     assert code == 0, text
+    (told,) = json.loads(text)["feeds"]
     held = Store.open(config.parent / "store").frame("5m")
     assert len(held) == len(frame)
     np.testing.assert_allclose(held.loc[late, "volume"] / frame.loc[late, "volume"], kept)
-    (told,) = json.loads((config.parent / "u.json").read_text())
     assert [issue["count"] for issue in told["health"]["issues"] if issue["name"] == "restated"] == [1, 1]
 
 
@@ -121,20 +121,20 @@ def test_the_check_writes_a_page_and_fails_as_it_is_told(tmp_path: Path) -> None
     frame.loc[rows[-1], ["high", "close"]] *= np.float32(3)
     file = tmp_path / "candles.parquet"
     frame.to_parquet(file)
-    pages = ("--html", tmp_path / "health.html", "--json", tmp_path / "health.json")
-    code, text = call("check", file, "--timeframe", "1h", *pages)
+    code, text = call("check", file, "--timeframe", "1h", "--html", tmp_path / "health.html")
     assert code == 0
     assert "in quarantine: AAA_USDT (jump)" in text
     page = (tmp_path / "health.html").read_text("utf-8")
     for part in ("AAA_USDT", "jump", "Quarantine", "Coverage", "plotly"):
         assert part in page
-    assert json.loads((tmp_path / "health.json").read_text())["quarantine"] == {"AAA_USDT": ["jump"]}
+    code, text = call("check", file, "--timeframe", "1h", "--json")
+    assert json.loads(text)["timeframes"]["1h"]["quarantine"] == {"AAA_USDT": ["jump"]}
     assert call("check", file, "--timeframe", "1h", "--set", "severity={jump: warning}")[0] == 0
     strict = ("--set", "severity={jump: warning}", "--fail-on", "warning")
-    assert call("check", file, "--timeframe", "1h", *strict)[0] == 3
+    assert call("check", file, "--timeframe", "1h", *strict)[0] == 1
     frame.loc[rows[5], "low"] = np.float32(0)
     frame.to_parquet(file)
-    assert call("check", file, "--timeframe", "1h")[0] == 3
+    assert call("check", file, "--timeframe", "1h")[0] == 1
     assert call("check", file, "--timeframe", "1h", "--fail-on", "never")[0] == 0
 
 
@@ -144,7 +144,7 @@ def test_a_damaged_store_fails_its_check(tmp_path: Path) -> None:
     part = next((store.path / "candles/1h").glob("*.parquet"))
     part.write_bytes(part.read_bytes()[:-1] + b"x")
     code, text = call("check", store.path)
-    assert code == 1
+    assert code == 3
     assert "another checksum" in text
 
 
@@ -161,5 +161,5 @@ def test_a_damaged_store_fails_its_check(tmp_path: Path) -> None:
 )
 def test_refusals(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
     code, text = call(*(one.replace("{x}", str(tmp_path / "x")) for one in arguments))
-    assert code == 1
+    assert code == 3
     assert says in text

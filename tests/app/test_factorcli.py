@@ -69,7 +69,7 @@ def test_libraries_and_search(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("factor", "search", "funding", "--library", "crypto") == 0
     assert "FUNDING_Z" in capsys.readouterr().out
     assert call("factor", "search", "nothing at all like this") == 1
-    assert call("factor", "search", "--library", "nope") == 1
+    assert call("factor", "search", "--library", "nope") == 3
 
 
 def test_show_tells_all_and_lists_keep_one_line_a_factor(capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,7 +80,7 @@ def test_show_tells_all_and_lists_keep_one_line_a_factor(capsys: pytest.CaptureF
     # a long text is folded, not cut
     assert shown.count("Std(($close/Ref($close,1)-1),720)") == 1
     assert "0.5)" in shown
-    assert call("factor", "show", "idio_vol") == 1
+    assert call("factor", "show", "idio_vol") == 3
     assert "did you mean 'IDIO_VOL'" in capsys.readouterr().err
     for command in (("ls", "alpha101"), ("search", "--library", "alpha101")):
         assert call("factor", *command) == 0
@@ -142,7 +142,7 @@ def test_a_store_is_read_and_is_a_venue(
     assert "By venue" in out.read_text("utf-8")
     assert "elsewhere" in capsys.readouterr().out  # the terminal tells the venues too
     for bad in ("elsewhere", f"hours={store.path}"):
-        assert call(*command, bad) == 1
+        assert call(*command, bad) == 3
         assert "--venue" in capsys.readouterr().err
 
 
@@ -172,7 +172,7 @@ def test_commands_and_runs_count_in_one_ledger(tmp_path: Path) -> None:
         (["report", "ROC5", "--data", "DATA", "--start", "2030-01-01"], "no candle"),
         (["report", "ROC5", "--data", "nowhere.parquet"], "nowhere"),
         (["report", "Ref($close,-1)"], "future"),
-        (["report", "ROC5", "--data", "DATA", "--horizon", "0"], "horizon"),
+        (["report", "ROC5", "--data", "DATA", "--split", "soon"], "split"),
     ],
 )
 def test_mistakes_are_one_clear_error(
@@ -180,7 +180,7 @@ def test_mistakes_are_one_clear_error(
 ) -> None:
     filled = [str(candles) if a == "DATA" else a for a in arguments]
     out, ledger = tmp_path / "o.html", tmp_path / "t.sqlite"
-    assert call("factor", *filled, "--out", out, "--ledger", ledger) == 1
+    assert call("factor", *filled, "--out", out, "--ledger", ledger) == 3
     message = capsys.readouterr().err
     assert re.search(says, message), message
     assert "Traceback" not in message

@@ -15,10 +15,10 @@ from tests.markets import random_panel
 
 
 def call(*arguments: object) -> tuple[int, str]:
-    """Exit code (1 for an error of ours) and output."""
+    """Exit code (3 for an error of ours) and output."""
     done = typer.testing.CliRunner().invoke(risk_app, [str(one) for one in arguments])
     if isinstance(done.exception, BasculeError):
-        return 1, str(done.exception)
+        return done.exception.exit_code, str(done.exception)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done.exit_code, " ".join(done.output.split())
@@ -63,16 +63,16 @@ def test_model_writes_one_page_with_everything(candles: Path, tmp_path: Path) ->
     assert "<script src" not in text  # nothing is loaded from elsewhere
     weights.write_text("NOPE_USDT: 1\n")
     code, told = call("model", *given)
-    assert code == 1 and "NOPE_USDT is not in the risk model" in told
+    assert code == 3 and "NOPE_USDT is not in the risk model" in told
     weights.write_text("BTC_USDT: much\n")
-    assert call("model", *given)[0] == 1
+    assert call("model", *given)[0] == 3
 
 
 def test_var_and_stress(candles: Path) -> None:
     code, told = call("var", "--data", candles, "--timeframe", "4h", "--level", 0.95, "--window", 100)
     assert code == 0 and "VaR 95%" in told and "within Kupiec" in told
     code, told = call("var", "--data", candles, "--timeframe", "4h", "--method", "crystal ball")
-    assert code == 1 and "method" in told
+    assert code == 3 and "method" in told
     code, told = call("stress", "--data", candles, "--timeframe", "4h")
     assert code == 0 and "FTX" in told and "-30" in told
 
@@ -97,12 +97,12 @@ def test_causal_roles_effects_and_refusal(candles: Path, tmp_path: Path) -> None
     assert "minimal adjustment sets: {liquidity}" in told
     assert "placebo treatment" in told and "periods" in told
     code, told = call("causal", *given, "--controls", "liquidity,crowd")
-    assert code == 1 and "refused: crowd is an effect of return" in told
+    assert code == 3 and "refused: crowd is an effect of return" in told
     code, told = call("causal", *given, "--controls", "liquidity,crowd", "--override")
     assert code == 0 and "your controls: crowd is an effect of return" in told
     graph.write_text(GRAPH + "  moon: $close\n")
     code, told = call("causal", *given)
-    assert code == 1 and "unknown node 'moon'" in told
+    assert code == 3 and "unknown node 'moon'" in told
 
 
 def test_construct_with_alpha_views_and_limits(candles: Path, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_construct_with_alpha_views_and_limits(candles: Path, tmp_path: Path) ->
     assert code == 0 and "min_variance" in told
     settings.write_text("limits: {max_weight: 0.01}\n")
     code, told = call("construct", settings, *given)
-    assert code == 1 and "max_weight = 0.01; net = 1" in told
+    assert code == 3 and "max_weight = 0.01; net = 1" in told
     settings.write_text("limits: {max_wait: 0.01}\n")
     code, told = call("construct", settings, *given)
-    assert code == 1 and "did you mean 'max_weight'" in told
+    assert code == 3 and "did you mean 'max_weight'" in told

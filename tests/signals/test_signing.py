@@ -90,9 +90,9 @@ def test_from_the_command_line(bundle: Path, tmp_path: Path, capsys: pytest.Capt
 
     keys = tmp_path / "keys"
     assert call("bundle", "keygen", keys) == 0
-    assert call("bundle", "verify", bundle, "--trusted", keys / "signing.pub") == 1
+    assert call("bundle", "verify", bundle, "--trust", keys / "signing.pub") == 3
     assert call("bundle", "sign", bundle, "--key", keys / "signing.key") == 0
-    assert call("bundle", "verify", bundle, "--trusted", keys / "signing.pub") == 0
+    assert call("bundle", "verify", bundle, "--trust", keys / "signing.pub") == 0
     assert "signed by key" in capsys.readouterr().out
 
 

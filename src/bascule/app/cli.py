@@ -1,69 +1,122 @@
-"""The command line: ``bascule run``, ``bascule demo`` and a few commands to look at things.
+"""The command line: ``bascule run``, ``bascule demo``, ``bascule doctor``, and the areas of the house.
 
-Exit codes: 0 done, 1 an error the user can mend (one message, no traceback; ``--debug`` shows it), 2 wrong
-usage, 3 health checks found errors, 130 interrupted (run the same command again to go on).
+1. `AREAS` is the table of contents: an area's commands are imported when one of them is asked for, so that
+   ``bascule --help`` and completion stay quick.
+2. Each area is a `bascule.app.command.Commands`; what all of them share stands there: ``--json``, exit codes.
+3. `main` is the entry point: it takes ``--debug`` from anywhere, and turns errors into messages and codes.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
+from typer.core import TyperGroup
 
 from bascule import __version__
-from bascule.app.backupcli import backup_app
-from bascule.app.datacli import data_app
-from bascule.app.emergencycli import emergency_app
-from bascule.app.exchangecli import exchange_app
-from bascule.app.factorcli import factor_app
-from bascule.app.freqaicli import freqai_app
-from bascule.app.hyperoptcli import hyperopt_app
-from bascule.app.minecli import mine_app
-from bascule.app.monitorcli import monitor_app
-from bascule.app.riskcli import risk_app
-from bascule.app.robustcli import robust_app
-from bascule.app.tradecli import trade_app
-from bascule.app.tunecli import model_app
-from bascule.app.webcli import web_app
-from bascule.core import BasculeError, ConfigError
+from bascule.app.command import Commands, answer, fail
+from bascule.app.console import console
+from bascule.app.options import ConfigFile, Overrides
 
-app = typer.Typer(
+if TYPE_CHECKING:
+    from bascule.app.config import RunConfig
+
+ALL = "The whole way"
+
+
+@dataclass(frozen=True)
+class Area:
+    """A group of commands.
+
+    Attributes:
+        name: the word after ``bascule``.
+        place: module and name of its `Commands`.
+        about: one line.
+        panel: heading under which it stands.
+    """
+
+    name: str
+    place: str
+    about: str
+    panel: str
+
+
+AREAS = (
+    Area("data", "datacli:data_app", "Candles and slow data: update, check, look, export.", "Research"),
+    Area("factor", "factorcli:factor_app", "Factor libraries: look, search, judge, compare.", "Research"),
+    Area("mine", "minecli:mine_app", "Search for factors: run, resume, compare.", "Research"),
+    Area("model", "tunecli:model_app", "qlib's models: compare, combine, tune, retrain.", "Research"),
+    Area("risk", "riskcli:risk_app", "Risk: factors, losses, causes, portfolios.", "Research"),
+    Area("bundle", "bundlecli:bundle_app", "Signal bundles: show, sign, verify.", "Bridge"),
+    Area("hyperopt", "hyperoptcli:hyperopt_app", "Thresholds, optimised walk-forward.", "Bridge"),
+    Area("robust", "robustcli:robust_app", "Other regimes, costs, parameters, dates, luck.", "Bridge"),
+    Area("freqai", "freqaicli:freqai_app", "FreqAI with factor texts and qlib's models.", "Bridge"),
+    Area("exchange", "exchangecli:exchange_app", "A replayed exchange to rehearse on.", "Trading"),
+    Area("trade", "tradecli:trade_app", "A bot: prepare, check, start, look, compare.", "Trading"),
+    Area(
+        "emergency", "emergencycli:emergency_app", "A running bot: halt, hedge, flatten, resume.", "Trading"
+    ),
+    Area("monitor", "monitorcli:monitor_app", "Watch what is live: rules, actions, jobs.", "Operations"),
+    Area("extension", "extensioncli:extension_app", "Your own parts: look, try their laws.", "Operations"),
+    Area("web", "webcli:web_app", "The dashboard: serve it; users, tokens, audit log.", "Operations"),
+    Area(
+        "backup", "backupcli:backup_app", "Copy, check and restore what cannot be made again.", "Operations"
+    ),
+)
+
+
+class _AreaGroup(TyperGroup):
+    """A group whose commands are imported when they are looked at."""
+
+    def __init__(self, area: Area) -> None:
+        self._area = area
+        self._found: MutableMapping[str, Any] | None = None
+        super().__init__(name=area.name, help=area.about, rich_help_panel=area.panel, no_args_is_help=True)
+
+    @property
+    def commands(self) -> MutableMapping[str, Any]:
+        if self._found is None:
+            module, name = self._area.place.split(":")
+            held = getattr(import_module(f"bascule.app.{module}"), name)
+            self._found = typer.main.get_group(held).commands
+        return self._found
+
+    @commands.setter
+    def commands(self, given: MutableMapping[str, Any]) -> None:
+        """What the base class's constructor brings: nothing."""
+
+
+class _Root(TyperGroup):
+    """The root, with the areas after its own commands."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        for area in AREAS:
+            self.add_command(_AreaGroup(area))
+
+
+app = Commands(
     name="bascule",
+    cls=_Root,
     help="The bridge between research (qlib) and trading (freqtrade) for crypto.",
-    no_args_is_help=True,
+    epilog="Start with: bascule demo. Exit codes: 0 fine, 1 a check found something, 2 wrong usage, 3 wrong "
+    "input, 4 the world outside, 70 a defect, 130 interrupted. More: docs/cli.md",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-bundle_app = typer.Typer(help="Look at signal bundles.", no_args_is_help=True)
-app.add_typer(backup_app, name="backup")
-app.add_typer(data_app, name="data")
-app.add_typer(emergency_app, name="emergency")
-app.add_typer(exchange_app, name="exchange")
-app.add_typer(factor_app, name="factor")
-app.add_typer(freqai_app, name="freqai")
-app.add_typer(hyperopt_app, name="hyperopt")
-app.add_typer(mine_app, name="mine")
-app.add_typer(model_app, name="model")
-app.add_typer(monitor_app, name="monitor")
-app.add_typer(risk_app, name="risk")
-app.add_typer(robust_app, name="robust")
-app.add_typer(trade_app, name="trade")
-app.add_typer(bundle_app, name="bundle")
-app.add_typer(web_app, name="web")
 
-console = Console()
-errors = Console(stderr=True)
-
-ConfigFile = Annotated[Path, typer.Argument(help="the run's YAML file", show_default=False)]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="override a setting: key.sub=value (repeatable)")
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from", help="run again from this stage on: data, factors, train, signals, backtest or report"
+    ),
 ]
-From = Annotated[str | None, typer.Option("--from", help="run again from this stage on", show_default=False)]
 
 
 @app.callback(invoke_without_command=True)
@@ -76,109 +129,89 @@ def _root(
         raise typer.Exit
 
 
-@app.command()
-def run(config: ConfigFile, set_: Overrides = None, from_: From = None) -> None:
-    """Data → store → factors → evaluation → walk-forward → risk → signal bundle → freqtrade → report."""
-    from bascule.app.config import load
-    from bascule.app.spine import run_spine
-
-    run_spine(load(config, set_ or ()), console, again_from=from_)
-
-
-@app.command()
+@app.command("demo", rich_help_panel=ALL, example="bascule demo\nbascule demo --from signals")
 def demo(
     folder: Annotated[Path, typer.Option(help="where the demo's run lives")] = Path("runs/demo"),
     from_: From = None,
 ) -> None:
-    """The whole way on the embedded synthetic market; no data, no internet, a few minutes."""
+    """Run the whole way on the embedded synthetic market: no data, no internet, a few minutes."""
     from importlib.resources import as_file, files
 
     from bascule.app.config import load
-    from bascule.app.spine import run_spine
 
     with as_file(files("bascule.app").joinpath("demo.yaml")) as path:
         config = load(path)
-    run_spine(config.model_copy(update={"folder": folder}), console, again_from=from_)
+    _carry_out(config.model_copy(update={"folder": folder}), from_)
 
 
-@app.command()
+@app.command("schema", rich_help_panel=ALL, example="bascule schema > run.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of a run's file, for editors."""
+    import json
+
+    from bascule.app.config import schema as run_schema
+
+    answer(found := run_schema(), json.dumps(found, indent=2, ensure_ascii=False))
+
+
+@app.command("check", rich_help_panel=ALL, example="bascule check examples/spot_1h.yaml")
 def check(config: ConfigFile, set_: Overrides = None) -> None:
     """Check a run's file, factor texts included, without running anything."""
     from bascule.app.config import load
-    from bascule.factors import resolve
+    from bascule.models import kind
 
     loaded = load(config, set_ or ())
-    found = resolve(loaded.factors)
-    text = f"{config}: good. {len(found)} factors, {loaded.timeframe} candles, run folder {loaded.home}"
-    console.print(text, soft_wrap=True, highlight=False)
+    kind(loaded.model.kind).check(loaded.model.params)
+    found = loaded.recipe().factors
+    answer(
+        {
+            "config": config,
+            "factors": [factor.name for factor in found],
+            "timeframe": loaded.timeframe,
+            "folder": loaded.home,
+        },
+        f"{config}: good. {len(found)} factors, {loaded.timeframe} candles, run folder {loaded.home}",
+    )
 
 
-@app.command()
-def schema() -> None:
-    """Print the JSON Schema of a run's file, for editors."""
-    from bascule.app.config import schema as run_schema
+@app.command(
+    "run",
+    rich_help_panel=ALL,
+    example="bascule run examples/spot_1h.yaml\nbascule run examples/spot_1h.yaml --from train",
+)
+def run(config: ConfigFile, set_: Overrides = None, from_: From = None) -> None:
+    """Run a file: candles, factors, walk-forward training, signal bundle, freqtrade backtest, report.
 
-    console.print_json(json.dumps(run_schema()))
+    What is done already is not done again: the same command goes on where it was stopped.
+    """
+    from bascule.app.config import load
 
-
-@bundle_app.command("show")
-def bundle_show(path: Annotated[Path, typer.Argument(help="a bundle's folder")]) -> None:
-    """Check a signal bundle's checksums and print its manifest."""
-    from bascule.signals import Bundle
-
-    console.print_json(json.dumps(Bundle.open(path).manifest.model_dump(mode="json")))
-
-
-@bundle_app.command("keygen")
-def bundle_keygen(folder: Annotated[Path, typer.Argument(help="where the pair of keys goes")]) -> None:
-    """Make a pair of keys for signing: the private one for research, the public one for bots."""
-    from bascule.signals import signing
-
-    private, public = signing.keygen(folder)
-    console.print(f"private key: {private} (keep it off the bot's machine)", soft_wrap=True, highlight=False)
-    console.print(f"public key: {public}", soft_wrap=True, highlight=False)
+    _carry_out(load(config, set_ or ()), from_)
 
 
-@bundle_app.command("sign")
-def bundle_sign(
-    path: Annotated[Path, typer.Argument(help="a bundle's folder, or one with a current bundle")],
-    key: Annotated[Path, typer.Option(envvar="BASCULE_SIGNING_KEY", help="the private key")],
-) -> None:
-    """Vouch for a bundle, after looking at its report."""
-    from bascule.signals import signing
+def _carry_out(config: RunConfig, again_from: str | None) -> None:
+    """Run what is not done; the answer is what the stages found."""
+    import json
 
-    console.print(f"signed by key {signing.sign(path, key)}", highlight=False)
+    from bascule.app.spine import run_spine
 
-
-@bundle_app.command("verify")
-def bundle_verify(
-    path: Annotated[Path, typer.Argument(help="a bundle's folder, or one with a current bundle")],
-    trusted: Annotated[list[Path] | None, typer.Option(help="public key (repeatable)")] = None,
-) -> None:
-    """Check a bundle's files and its signature."""
-    from bascule.signals import Bundle, signing
-
-    bundle = Bundle.open(path)
-    name = signing.require_signed(bundle.path, trusted or [])
-    console.print(f"{bundle.path.name}: whole, signed by key {name}", highlight=False)
+    report = run_spine(config, console, again_from=again_from)
+    stages = sorted((config.home / "stages").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    found = {path.stem: json.loads(path.read_text("utf-8")) for path in stages}
+    answer({"name": config.name, "folder": config.home, "report": report, "stages": found})
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> NoReturn:
     """Entry point of the ``bascule`` command."""
-    given = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in given
-    given = [a for a in given if a != "--debug"]
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = given[: given.index("--")] if "--" in given else given
+    debug, as_json = "--debug" in options, "--json" in options
+    given = [a for a in options if a != "--debug"] + given[len(options) :]
     # on a busy machine OpenMP's spinning threads make training several times slower; read at its first import
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app(given)
-    except BasculeError as error:
-        if debug:
-            raise
-        kind = "configuration" if isinstance(error, ConfigError) else "error"
-        errors.print(f"[bold red]{kind}[/]:", end=" ")
-        errors.print(str(error), highlight=False, markup=False, soft_wrap=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        errors.print("\ninterrupted; run the same command again to go on from here", highlight=False)
-        sys.exit(130)
+        # typer draws wrong usage itself, unless a program is to read it
+        code = app(given, prog_name="bascule", standalone_mode=not as_json)
+    except Exception as error:  # noqa: BLE001 - every one of them ends in one message and a code
+        fail(error, as_json=as_json, debug=debug)
+    sys.exit(code or 0)

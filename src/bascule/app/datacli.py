@@ -1,21 +1,22 @@
 """``bascule data``: look at stores and sources, check them, bring them up to date, hand them on.
 
-Exit codes are those of ``bascule``; ``check`` ends with 3 when it finds what ``--fail-on`` names.
+Exit codes are those of ``bascule``: ``check`` ends with 1 when it finds what ``--fail-on`` names.
 """
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
-from rich.console import Console
 from rich.table import Table
 
-from bascule.core import ConfigError, Timeframe, files
+from bascule.app.command import Code, Commands, answer, note
+from bascule.app.console import bar
+from bascule.app.options import DATA, End, Market, Overrides, Start
+from bascule.app.yamlfile import mapping
+from bascule.core import ConfigError, Timeframe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,15 +24,13 @@ if TYPE_CHECKING:
     from bascule.data.health import HealthSettings
     from bascule.data.store import Store
 
-data_app = typer.Typer(help="Market data: list, check, update, export.", no_args_is_help=True)
-console = Console()
+data_app = Commands()
 
 StoreFolder = Annotated[Path, typer.Argument(help="a store's folder", show_default=False)]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="override a setting: key=value (repeatable)")
+HtmlFile = Annotated[
+    Path | None,
+    typer.Option("--html", help="write the findings as a page to this file", rich_help_panel="Output"),
 ]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="write the findings to this file")]
-HtmlFile = Annotated[Path | None, typer.Option("--html", help="write them as a page to this file")]
 
 
 class FailOn(StrEnum):
@@ -42,43 +41,30 @@ class FailOn(StrEnum):
     never = "never"
 
 
-class Market(StrEnum):
-    """freqtrade's trading mode."""
-
-    spot = "spot"
-    futures = "futures"
-
-
-@data_app.command("ls")
-def ls(path: StoreFolder, json_: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
-    """What a store holds: candles by timeframe, tables of slow data, universes, fingerprints."""
+@data_app.command("ls", example="bascule data ls runs/demo/store")
+def ls(path: StoreFolder) -> None:
+    """List what a store holds: candles by timeframe, tables of slow data, universes, fingerprints."""
     from bascule.data.store import Store
 
-    store = Store.open(path)
-    told = _contents(store)
-    if json_:
-        console.print_json(json.dumps(told))
-        return
+    told = contents(Store.open(path))
     candles = Table(
         "candles", "rows", "instruments", "first", "last", "files", "made of", "fingerprint", box=None
     )
     for one in told["candles"]:
-        candles.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in one.values()))
-    console.print(candles)
-    if told["tables"]:
-        tables = Table(
-            "table", "scope", "rows", "first known", "last known", "fields", "fingerprint", box=None
-        )
-        for one in told["tables"]:
-            fields = ", ".join(one["fields"])
-            row = {**one, "fields": fields}
-            tables.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()))
-        console.print(tables)
-    for timeframe, names in told["universes"].items():
-        console.print(f"universes of {timeframe}: {', '.join(names)}", highlight=False, markup=False)
+        candles.add_row(*map(_cell, one.values()))
+    tables = Table("table", "scope", "rows", "first known", "last known", "fields", "fingerprint", box=None)
+    for one in told["tables"]:
+        tables.add_row(*map(_cell, {**one, "fields": ", ".join(one["fields"])}.values()))
+    universes = [f"universes of {one}: {', '.join(names)}" for one, names in told["universes"].items()]
+    answer(told, candles, *([tables] if told["tables"] else []), *universes)
 
 
-def _contents(store: Store) -> dict[str, Any]:
+def _cell(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def contents(store: Store) -> dict[str, Any]:
+    """What a store holds, as JSON."""
     candles = []
     for timeframe in store.timeframes:
         section = store.section(timeframe)
@@ -111,48 +97,50 @@ def _contents(store: Store) -> dict[str, Any]:
     return {"candles": candles, "tables": tables, "universes": universes}
 
 
-@data_app.command("check")
+@data_app.command(
+    "check",
+    example="bascule data check runs/demo/store --html health.html\n"
+    "bascule data check examples/spot_1h.yaml --fail-on warning",
+)
 def check(
     target: Annotated[
         Path,
         typer.Argument(help="a run's YAML file, a store, or a long parquet or CSV file", show_default=False),
     ],
     set_: Overrides = None,
-    json_: JsonFile = None,
     html: HtmlFile = None,
     timeframe: Annotated[
-        str | None, typer.Option(help="candle length (of a store: default all it holds)")
+        str | None,
+        typer.Option(help="candle length, e.g. 1h; of a store: default all it holds", rich_help_panel=DATA),
     ] = None,
-    fail_on: Annotated[FailOn, typer.Option(help="the severity that ends with exit code 3")] = FailOn.error,
+    fail_on: Annotated[FailOn, typer.Option(help="the severity that ends with exit code 1")] = FailOn.error,
 ) -> None:
-    """Health of candles; for a store also its checksums. Exit code 3 if there is what --fail-on names."""
-    from bascule.app.console import bar
+    """Check the health of candles; for a store also its checksums. Exit code 1 for what --fail-on names."""
     from bascule.app.datareport import health_page
     from bascule.app.sources import health_table
     from bascule.data import health
     from bascule.data.issues import Severity
 
-    worst = 0
+    worst, shown, told = 0, list[Any](), dict[str, Any]()
     found = _targets(target, timeframe, set_ or [])
     many = len(found) > 1
     for frame, length, settings in found:
-        with bar(console, f"Health checks {length}") as progress:
+        with bar(f"Health checks {length}") as progress:
             report = health.check(frame, length, settings, progress)
-        if many:
-            console.print(f"{length} candles", highlight=False)
-        console.print(health_table(report))
+        told[str(length)] = report.to_dict()
+        shown += [f"{length} candles"] if many else []
+        shown.append(health_table(report))
         if report.quarantine:
             names = ", ".join(f"{name} ({', '.join(kinds)})" for name, kinds in report.quarantine.items())
-            console.print(f"in quarantine: {names}", highlight=False, markup=False, soft_wrap=True)
-        if json_ is not None:
-            files.write_json(_one_of(json_, length, many), report.to_dict())
+            shown.append(f"in quarantine: {names}")
         if html is not None:
             page = health_page(target.name or str(target.resolve()), report, frame, length)
             page.write(_one_of(html, length, many))
         worst = max(worst, report.worst or 0)
+    answer({"worst": Severity(worst).name.lower() if worst else None, "timeframes": told}, *shown)
     least = {FailOn.error: Severity.ERROR, FailOn.warning: Severity.WARNING}.get(fail_on)
     if least is not None and worst >= least:
-        raise typer.Exit(3)
+        raise typer.Exit(Code.FOUND)
 
 
 def _one_of(path: Path, timeframe: Timeframe, many: bool) -> Path:
@@ -172,11 +160,10 @@ def _targets(
         return [(read_source(loaded), loaded.bar, loaded.data.health)]
     settings = _health(overrides)
     if target.is_dir():
-        from bascule.app.console import bar
         from bascule.data.store import Store
 
         store = Store.open(target)
-        with bar(console, "Checksums") as progress:
+        with bar("Checksums") as progress:
             store.verify(progress)
         wanted = store.timeframes if timeframe is None else (Timeframe.parse(timeframe, where="--timeframe"),)
         return [(store.frame(one), one, settings) for one in wanted]
@@ -188,6 +175,8 @@ def _targets(
 
 
 def _health(overrides: list[str]) -> HealthSettings:
+    import yaml
+
     from bascule.data.health import HealthSettings
 
     values = {}
@@ -199,82 +188,70 @@ def _health(overrides: list[str]) -> HealthSettings:
     return HealthSettings.read(values, where="--set")
 
 
-@data_app.command("update")
+@data_app.command(
+    "update",
+    resume="what was fetched is kept: run the same command again to go on from here",
+    example="bascule data update update.yaml",
+)
 def update(
     config: Annotated[
         Path, typer.Argument(help="a YAML file with a store and its feeds", show_default=False)
     ],
-    until: Annotated[str | None, typer.Option(help="end of what is fetched, UTC; default now")] = None,
-    json_: JsonFile = None,
+    end: Annotated[str | None, typer.Option("--end", help="end of what is fetched, UTC; default now")] = None,
 ) -> None:
     """Fetch what is new into a store: candles, slow data, longer timeframes, provider, universes."""
-    from bascule.app.console import bar
     from bascule.app.extending import extend
     from bascule.data.sources.context import Context
     from bascule.data.update import UpdateSettings
     from bascule.data.update import update as bring
 
-    root, values = config.resolve().parent, _yaml(config)
+    root, values = config.resolve().parent, mapping(config, see="docs/data.md")
     extend(values, root, str(config))
     settings = UpdateSettings.read(values, where=str(config))
     settings = settings.model_copy(update={"store": root / settings.store.expanduser()})
-    heard: list[str] = []
-    with bar(console, "Update") as progress:
-        done = bring(settings, Context.system(), until=until, progress=progress, note=heard.append)
+    with bar("Update") as progress:
+        done = bring(settings, Context.system(), until=end, progress=progress, note=note)
     table = Table("feed", "new", "changed", "worst finding", "notes", box=None)
     for one in done:
         worst = one.health.worst.name.lower() if one.health and one.health.worst else ""
-        notes = " ".join(note for report in one.fetched for note in report.notes)
+        notes = " ".join(text for report in one.fetched for text in report.notes)
         table.add_row(one.name, f"{one.added:,}", f"{one.replaced:,}", worst, notes)
-    console.print(table)
-    for text in heard:
-        console.print(f"note: {text}", highlight=False, soft_wrap=True)
-    if json_ is not None:
-        told = [
-            {
-                "feed": one.name,
-                "added": one.added,
-                "replaced": one.replaced,
-                "fetched": [report.to_dict() for report in one.fetched],
-                "health": None if one.health is None else one.health.to_dict(),
-            }
-            for one in done
-        ]
-        files.write_json(json_, told)
+    feeds = [
+        {
+            "feed": one.name,
+            "added": one.added,
+            "replaced": one.replaced,
+            "fetched": [report.to_dict() for report in one.fetched],
+            "health": None if one.health is None else one.health.to_dict(),
+        }
+        for one in done
+    ]
+    answer({"store": settings.store, "feeds": feeds}, table)
 
 
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(
-            f"cannot be read: {error}", where=str(path), remedy="give a YAML file with store: and feeds:"
-        ) from None
-    if not isinstance(values, dict):
-        raise ConfigError("this is no mapping of settings", where=str(path), remedy="see docs/data.md")
-    return values
-
-
-@data_app.command("export")
+@data_app.command(
+    "export", example="bascule data export runs/demo/store user_data/data/binance --timeframe 1h"
+)
 def export(
     path: StoreFolder,
     folder: Annotated[
         Path, typer.Argument(help="freqtrade's data folder of an exchange", show_default=False)
     ],
-    timeframe: Annotated[str, typer.Option(help="which candles")],
+    timeframe: Annotated[str, typer.Option(help="candle length, e.g. 1h", rich_help_panel=DATA)],
     market: Annotated[Market, typer.Option(help="trading mode")] = Market.spot,
-    instrument: Annotated[list[str] | None, typer.Option(help="only this one (repeatable)")] = None,
-    start: Annotated[str | None, typer.Option(help="first candle, UTC")] = None,
-    end: Annotated[str | None, typer.Option(help="candles before it, UTC")] = None,
+    instrument: Annotated[
+        list[str] | None, typer.Option(help="only this one (repeatable)", rich_help_panel=DATA)
+    ] = None,
+    start: Start = None,
+    end: End = None,
 ) -> None:
     """Write a store's candles as freqtrade's own files."""
-    from bascule.app.console import bar
     from bascule.core import Instrument
     from bascule.data.export import to_freqtrade
     from bascule.data.store import Store
 
     names = None if not instrument else [Instrument.parse(text).id for text in instrument]
-    with bar(console, "Export") as progress:
+    with bar("Export") as progress:
         written = to_freqtrade(
             Store.open(path),
             timeframe,
@@ -285,15 +262,14 @@ def export(
             end=end,
             progress=progress,
         )
-    console.print(f"{len(written)} files in {folder}", highlight=False, soft_wrap=True)
+    answer({"folder": folder, "files": list(written)}, f"{len(written)} files in {folder}")
 
 
-@data_app.command("compact")
+@data_app.command("compact", example="bascule data compact runs/demo/store")
 def compact(path: StoreFolder) -> None:
     """Make one file of each month; candles and fingerprints stay as they are."""
-    from bascule.app.console import bar
     from bascule.data.store import Store
 
-    with bar(console, "Compact") as progress:
+    with bar("Compact") as progress:
         fewer = Store.open(path).compact(progress)
-    console.print(f"{fewer} files fewer", highlight=False)
+    answer({"store": path, "files_fewer": fewer}, f"{fewer} files fewer")

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from bascule.app.command import Commands, answer
+from bascule.app.options import Last
 from bascule.bridge.freqtrade import emergency
 from bascule.core import ConfigError
 
-emergency_app = typer.Typer(
-    help="The emergency plan of a running bot: halt, hedge, flatten, resume.", no_args_is_help=True
-)
-console = Console()
+emergency_app = Commands()
 
 USER = "FREQTRADE__API_SERVER__USERNAME"
 PASSWORD = "FREQTRADE__API_SERVER__PASSWORD"  # noqa: S105 (a name, not a secret)
@@ -30,19 +28,19 @@ Url = Annotated[
 ]
 
 
-@emergency_app.command("halt")
+@emergency_app.command("halt", example='bascule emergency halt "the venue is odd" --userdir bot')
 def halt(reason: Reason, userdir: Folder = None, url: Url = None) -> None:
     """No entry and no increase any more; open positions keep their exits and stops."""
     _give(emergency.State.HALT, reason, userdir, url)
 
 
-@emergency_app.command("hedge")
+@emergency_app.command("hedge", example='bascule emergency hedge "a crash" --userdir bot')
 def hedge(reason: Reason, userdir: Folder = None, url: Url = None) -> None:
     """As halt, and a hedge leg covers what is held (futures with a hedge pair; else it only halts)."""
     _give(emergency.State.HEDGE, reason, userdir, url)
 
 
-@emergency_app.command("flatten")
+@emergency_app.command("flatten", example='bascule emergency flatten "a crash" --userdir bot --yes')
 def flatten(
     reason: Reason,
     userdir: Folder = None,
@@ -55,27 +53,31 @@ def flatten(
     _give(emergency.State.FLATTEN, reason, userdir, url)
 
 
-@emergency_app.command("resume")
+@emergency_app.command("resume", example='bascule emergency resume "all is well" --userdir bot')
 def resume(reason: Reason, userdir: Folder = None, url: Url = None) -> None:
     """Trade again."""
     _give(emergency.State.RUN, reason, userdir, url)
 
 
-@emergency_app.command("status")
+@emergency_app.command("status", example="bascule emergency status --userdir bot")
 def status(
     userdir: Annotated[Path, typer.Option("--userdir", help="freqtrade's user_data folder")],
-    last: Annotated[int, typer.Option(min=1, help="so many commands of the journal")] = 10,
+    last: Last = 10,
 ) -> None:
     """What holds now, and the journal."""
     now = emergency.in_force(userdir)
-    console.print(f"{now.state}" + (f": {now.reason}" if now.reason else ""), highlight=False)
     table = Table("", "at", "state", "by", "reason", "bot", box=None)
+    journal = []
     for one in emergency.journal(userdir)[-last:]:
         seen = emergency.obeyed(userdir, one.number)
         told = f"{seen['at']}: {seen['note']}" if seen else "not seen yet"
         table.add_row(str(one.number), one.at, str(one.state), one.by, one.reason, told)
-    if table.row_count:
-        console.print(table)
+        journal.append({"command": one, "obeyed": seen})
+    answer(
+        {"state": now.state, "reason": now.reason, "journal": journal},
+        f"{now.state}" + (f": {now.reason}" if now.reason else ""),
+        *([table] if table.row_count else []),
+    )
 
 
 def _give(state: emergency.State, reason: str, userdir: Path | None, url: str | None) -> None:
@@ -95,10 +97,14 @@ def _give(state: emergency.State, reason: str, userdir: Path | None, url: str | 
                 remedy="set them as for the bot itself",
             )
         emergency.send(url, state, reason=reason, user=user, password=password, now=now)
-        console.print(f"{state}: sent; the bot obeys in its next loop", highlight=False)
+        answer({"state": state, "sent": True}, f"{state}: sent; the bot obeys in its next loop")
         return
     assert userdir is not None
     given = emergency.command(userdir, state, reason=reason, by=getpass.getuser(), now=now)
-    if (held := emergency.in_force(userdir)).state is not state:
-        console.print(f"careful: {held.state} holds still: {held.reason}", highlight=False)
-    console.print(f"{state}: command {given.number}; the bot obeys in its next loop", highlight=False)
+    held = emergency.in_force(userdir)
+    still = [] if held.state is state else [f"careful: {held.state} holds still: {held.reason}"]
+    answer(
+        {"state": state, "command": given.number, "in_force": held.state},
+        *still,
+        f"{state}: command {given.number}; the bot obeys in its next loop",
+    )

@@ -8,20 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from bascule.app.command import Code, Commands, answer
+from bascule.app.options import Market
 from bascule.core import BridgeError
 
-exchange_app = typer.Typer(help="Rehearse on a replayed exchange.", no_args_is_help=True)
-console = Console()
+exchange_app = Commands()
 Url = Annotated[str, typer.Argument(help="of a running replay exchange")]
-
-
-class Market(StrEnum):
-    """Kinds of markets."""
-
-    spot = "spot"
-    futures = "futures"
+MONEY, FORM = "Account", "Clock and candles"
 
 
 class Way(StrEnum):
@@ -31,7 +25,11 @@ class Way(StrEnum):
     walk = "walk"
 
 
-@exchange_app.command()
+@exchange_app.command(
+    "serve",
+    answers=False,
+    example="bascule exchange serve runs/demo/store --clock x60 --balance USDT=10000 --state account.json",
+)
 def serve(
     store: Annotated[Path | None, typer.Argument(help="folder of a store to replay")] = None,
     instrument: Annotated[
@@ -40,15 +38,26 @@ def serve(
     timeframe: Annotated[str, typer.Option(help="timeframe of the store")] = "1h",
     market: Annotated[Market, typer.Option(help="kind of market")] = Market.spot,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 = a free one")] = 0,
-    clock: Annotated[str, typer.Option(help="real, step, or a speed such as x60")] = "real",
-    start: Annotated[str | None, typer.Option(help="where the clock begins (UTC)")] = None,
-    path: Annotated[Way, typer.Option(help="the forming candle: walked, or its open only")] = Way.walk,
-    balance: Annotated[list[str] | None, typer.Option(help="e.g. USDT=10000 (repeatable)")] = None,
+    clock: Annotated[
+        str, typer.Option(help="real, step, or a speed such as x60", rich_help_panel=FORM)
+    ] = "real",
+    start: Annotated[
+        str | None, typer.Option(help="where the clock begins, UTC", rich_help_panel=FORM)
+    ] = None,
+    path: Annotated[
+        Way, typer.Option(help="the forming candle: walked, or its open only", rich_help_panel=FORM)
+    ] = Way.walk,
+    balance: Annotated[
+        list[str] | None, typer.Option(help="e.g. USDT=10000 (repeatable)", rich_help_panel=MONEY)
+    ] = None,
     faults: Annotated[Path | None, typer.Option(help="fault plan (YAML)")] = None,
-    state: Annotated[Path | None, typer.Option(help="file that keeps the account over restarts")] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="file that keeps the account over restarts", rich_help_panel=MONEY),
+    ] = None,
     enforce_limits: Annotated[bool, typer.Option(help="answer 429 beyond Binance's weight limits")] = False,
 ) -> None:
-    """Serve until interrupted; the first line printed is the URL."""
+    """Serve until interrupted; the first line printed is the URL. With --state a restart goes on."""
     from bascule.bridge.exchange.launch import build, forever, source_of
 
     exchange = build(
@@ -66,23 +75,26 @@ def serve(
     forever(exchange, lambda url: typer.echo(url))
 
 
-@exchange_app.command()
-def step(url: Url, seconds: Annotated[float, typer.Argument(min=0, help="how far")]) -> None:
+@exchange_app.command("step", example="bascule exchange step http://127.0.0.1:40123 3600")
+def step(url: Url, seconds: Annotated[float, typer.Argument(min=0, help="how far, seconds")]) -> None:
     """Move the clock of a stepped exchange on."""
     found = _ask(url, "POST", f"/admin/clock?advance={seconds}")
-    console.print(found["utc"], highlight=False)
+    answer(found, str(found["utc"]))
 
 
-@exchange_app.command()
+@exchange_app.command("books", example="bascule exchange books http://127.0.0.1:40123")
 def books(url: Url) -> None:
-    """Show balances and positions of a running exchange, and whether every unit is accounted for."""
+    """Show balances and positions of a running exchange, and whether every unit is accounted for.
+
+    Exit code 1 if a unit is missing.
+    """
     found = _ask(url, "GET", "/admin/reconcile")
-    console.print_json(json.dumps(found))
+    answer(found, json.dumps(found, indent=2))
     if found["differences"]:
-        raise typer.Exit(3)
+        raise typer.Exit(Code.FOUND)
 
 
-@exchange_app.command()
+@exchange_app.command("config", example="bascule exchange config http://127.0.0.1:40123 --live")
 def config(
     url: Url,
     market: Annotated[Market, typer.Option(help="kind of market")] = Market.spot,
@@ -96,8 +108,8 @@ def config(
     if venue not in ("binance", "bybit"):
         raise typer.BadParameter("binance or bybit", param_hint="--venue")
     keys = Keys() if live else None
-    block = exchange_config(url, market.value, keys=keys, enable_ws=websockets, venue=venue)  # type: ignore[arg-type]
-    console.print_json(json.dumps({"exchange": block}))
+    block = {"exchange": exchange_config(url, market.value, keys=keys, enable_ws=websockets, venue=venue)}  # type: ignore[arg-type]
+    answer(block, json.dumps(block, indent=2))
 
 
 def _ask(url: str, method: str, path: str) -> dict[str, Any]:

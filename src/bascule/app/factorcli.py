@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from bascule.app.command import Code, Commands, answer
+from bascule.app.console import bar, console
+from bascule.app.options import MEASURE, Data, End, Frame, Start, Top
 from bascule.app.spreading import Cluster, Workers, spread
 from bascule.core import ConfigError, DataError
 
@@ -19,66 +21,107 @@ if TYPE_CHECKING:
     from bascule.app.tearsheet import Measurement
     from bascule.cluster import Executor
     from bascule.core import Panel
+    from bascule.engine import Plan
     from bascule.evaluate import SheetSettings
     from bascule.factors import Factor, Found
 
-factor_app = typer.Typer(help="Factor libraries: look, search, judge, compare.", no_args_is_help=True)
-console = Console()
+factor_app = Commands()
 
 MOST_IN_FULL = 12
 
+
+def _libraries(incomplete: str) -> list[str]:
+    """Completion: names of libraries."""
+    from bascule.factors import LIBRARIES
+
+    return [name for name in LIBRARIES if name.startswith(incomplete)]
+
+
+def _factors(incomplete: str) -> list[str]:
+    """Completion: names of libraries, and after ``library:`` of its factors."""
+    place, colon, start = incomplete.rpartition(":")
+    if not colon:
+        return _libraries(incomplete)
+    from bascule.factors import LIBRARIES, library
+
+    if place not in LIBRARIES:
+        return []
+    return [f"{place}:{one.name}" for one in library(place) if one.name.startswith(start)]
+
+
 Names = Annotated[
     list[str],
-    typer.Argument(help="factor names, library:NAME, libraries, YAML files, or texts: [NAME=]$close/…"),
+    typer.Argument(
+        help="factor names, library:NAME, libraries, YAML files, or texts: [NAME=]$close/…",
+        show_default=False,
+        autocompletion=_factors,
+    ),
 ]
-Data = Annotated[
-    Path | None,
-    typer.Option(help="a store's folder, a run's YAML, or a parquet/CSV panel; default: synthetic market"),
-]
-Frame = Annotated[str, typer.Option("--timeframe", help="candle length of a store or panel")]
-Horizon = Annotated[int, typer.Option(help="candles of the label")]
+Horizon = Annotated[int, typer.Option(min=1, help="candles of the label", rich_help_panel=MEASURE)]
 Split = Annotated[
-    str | None, typer.Option(help="first out-of-sample day, UTC; default after 60 % of the rows")
+    str | None,
+    typer.Option(
+        help="first out-of-sample day, UTC; default after 60 % of the rows", rich_help_panel=MEASURE
+    ),
 ]
-Start = Annotated[str | None, typer.Option(help="first day used, UTC")]
-End = Annotated[str | None, typer.Option(help="first day not used any more, UTC")]
-Top = Annotated[int | None, typer.Option(help="universe: this many by traded value of 30 days; default all")]
-Cost = Annotated[float, typer.Option(help="cost of trading one unit")]
+Cost = Annotated[
+    float, typer.Option(min=0, help="cost of trading one unit, a fraction", rich_help_panel=MEASURE)
+]
 LedgerPath = Annotated[
     Path | None,
     typer.Option(
-        "--ledger", help="where trials are counted; default the run's ledger, or runs/trials.sqlite"
+        "--ledger",
+        help="where trials are counted; default the run's ledger, or runs/trials.sqlite",
+        rich_help_panel=MEASURE,
     ),
 ]
 Venue = Annotated[
     list[str] | None,
-    typer.Option(help="NAME=DATA: the same factors on another venue's candles too (repeatable)"),
+    typer.Option(
+        help="NAME=DATA: the same factors on another venue's candles too (repeatable)",
+        rich_help_panel="Data",
+    ),
 ]
-Out = Annotated[Path | None, typer.Option("--out", help="the HTML page; default reports/<name>.html")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="the HTML page; default reports/<name>.html", rich_help_panel="Output"),
+]
 
 
-@factor_app.command("ls")
+@factor_app.command("ls", example="bascule factor ls\nbascule factor ls alpha158")
 def ls(
     entries: Annotated[
-        list[str] | None, typer.Argument(help="libraries or YAML files; none: list the libraries")
+        list[str] | None,
+        typer.Argument(help="libraries or YAML files; none: list the libraries", autocompletion=_libraries),
     ] = None,
 ) -> None:
     """List libraries, or the factors of some with their texts."""
-    from bascule.factors import LIBRARIES, library, resolve
+    from bascule.factors import resolve
 
     if not entries:
-        table = Table("library", "factors", "longest look-back", "families", box=None)
-        for name in LIBRARIES:
-            held = library(name)
-            backs = [factor.lookback for factor in held]
-            longest = "all" if None in backs else f"{max(back for back in backs if back is not None):,}"
-            families = ", ".join(dict.fromkeys(factor.family for factor in held))
-            table.add_row(f"[bold]{name}[/]", str(len(held)), longest, families)
-        console.print(table)
-        console.print("[dim]bascule factor ls LIBRARY · search WORDS · show NAME[/]", highlight=False)
+        _ls_libraries()
         return
     rows = [(factor.name, factor.family, factor.text) for factor in resolve(entries)]
-    console.print(_lines(("factor", "family", "text"), rows))
+    told = [{"name": name, "family": family, "text": text} for name, family, text in rows]
+    answer({"factors": told}, _lines(("factor", "family", "text"), rows))
+
+
+def _ls_libraries() -> None:
+    from bascule.factors import LIBRARIES, library
+
+    table = Table("library", "factors", "longest look-back", "families", box=None)
+    table.caption = "bascule factor ls LIBRARY · search WORDS · show NAME"
+    table.caption_justify = "left"
+    told = []
+    for name in LIBRARIES:
+        held = library(name)
+        backs = [factor.lookback for factor in held]
+        longest = None if None in backs else max(back for back in backs if back is not None)
+        families = list(dict.fromkeys(factor.family for factor in held))
+        told.append({"library": name, "factors": len(held), "lookback": longest, "families": families})
+        shown = "all" if longest is None else f"{longest:,}"
+        table.add_row(f"[bold]{name}[/]", str(len(held)), shown, ", ".join(families))
+    answer({"libraries": told}, table)
 
 
 def _lines(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -91,13 +134,15 @@ def _lines(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     return table
 
 
-@factor_app.command("show")
+@factor_app.command("show", example="bascule factor show KMID alpha101:WQ001")
 def show(names: Names) -> None:
     """Show all that the catalogue knows of factors."""
     from rich.panel import Panel as Box
     from rich.text import Text
 
+    told, boxes = [], []
     for place, factor in locate(names):
+        told.append({**_facts(factor), "library": place or None})
         table = Table.grid(padding=(0, 2))
         table.add_column(style="dim", no_wrap=True)
         table.add_column(overflow="fold")
@@ -115,12 +160,19 @@ def show(names: Names) -> None:
             if value:
                 table.add_row(label, Text(value, style="bold" if label == "text" else ""))
         title = f"[bold]{factor.name}[/]" + (f" · {place}" if place else "")
-        console.print(Box(table, title=title, title_align="left", border_style="dim", expand=False))
+        boxes.append(Box(table, title=title, title_align="left", border_style="dim", expand=False))
+    answer({"factors": told}, *boxes)
 
 
-@factor_app.command("explain")
+def _facts(factor: Factor) -> dict[str, Any]:
+    """What the catalogue knows of a factor, as JSON."""
+    names = ("name", "text", "family", "source", "note", "tags", "horizon", "lookback", "inputs")
+    return {name: getattr(factor, name) for name in names}
+
+
+@factor_app.command("explain", example="bascule factor explain 'Mean($close, 24) / $close' 'Std($close, 24)'")
 def explain(
-    texts: Annotated[list[str], typer.Argument(help="factor texts")],
+    texts: Annotated[list[str], typer.Argument(help="factor texts", show_default=False)],
     graph: Annotated[
         Path | None, typer.Option(help="draw it: an HTML page, or a .dot file for Graphviz")
     ] = None,
@@ -129,7 +181,21 @@ def explain(
     from bascule.engine import compile as plan
 
     planned = plan(texts)
-    console.print(planned.explain(), highlight=False, markup=False)
+    _draw(planned, graph)
+    answer(
+        {
+            "texts": planned.texts,
+            "fields": planned.fields,
+            "lookback": planned.lookback,
+            "plan": planned.explain().splitlines(),
+            "graph": graph,
+        },
+        planned.explain(),
+        *([] if graph is None else [f"graph: {graph}"]),
+    )
+
+
+def _draw(planned: Plan, graph: Path | None) -> None:
     if graph is None:
         return
     if graph.suffix == ".dot":
@@ -141,21 +207,23 @@ def explain(
         from bascule.app.planpage import page
 
         page(planned).write(graph)
-    console.print(f"graph: {graph}", highlight=False, soft_wrap=True)
 
 
-@factor_app.command("search")
+@factor_app.command("search", example="bascule factor search reversal --max-lookback 48")
 def search(
     words: Annotated[
         list[str] | None, typer.Argument(help="words in name, note, source, tags or text")
     ] = None,
-    library: Annotated[list[str] | None, typer.Option(help="only these libraries or YAML files")] = None,
+    library: Annotated[
+        list[str] | None,
+        typer.Option(help="only these libraries or YAML files (repeatable)", autocompletion=_libraries),
+    ] = None,
     family: Annotated[str | None, typer.Option(help="only this family")] = None,
     tag: Annotated[str | None, typer.Option(help="only with this tag")] = None,
     field: Annotated[str | None, typer.Option(help="only those that read this field")] = None,
     max_lookback: Annotated[int | None, typer.Option(help="at most so many bars of history")] = None,
 ) -> None:
-    """Find factors in the catalogue."""
+    """Find factors in the catalogue. Exit code 1 if there is none."""
     from bascule import factors
 
     found = factors.search(
@@ -166,10 +234,10 @@ def search(
         field=field,
         max_lookback=max_lookback,
     )
+    told = [{**_facts(item.factor), "library": item.library} for item in found]
+    answer({"factors": told}, _found_table(found) if found else "no factor meets all of that")
     if not found:
-        console.print("no factor meets all of that", highlight=False)
-        raise typer.Exit(1)
-    console.print(_found_table(found))
+        raise typer.Exit(Code.FOUND)
 
 
 def _found_table(found: Sequence[Found]) -> Table:
@@ -183,7 +251,7 @@ def _found_table(found: Sequence[Found]) -> Table:
     return table
 
 
-@factor_app.command("report")
+@factor_app.command("report", example="bascule factor report KMID --data runs/demo/store --horizon 24")
 def report(
     names: Names,
     data: Data = None,
@@ -219,7 +287,7 @@ def report(
     _show(found, page(found), out, factors[0].name if len(factors) == 1 else "factors")
 
 
-@factor_app.command("compare")
+@factor_app.command("compare", example="bascule factor compare alpha158 --workers 2 --out compared.html")
 def compare(
     names: Names,
     data: Data = None,
@@ -328,7 +396,6 @@ def _measure(
     venues: Mapping[str, Panel] | None = None,
 ) -> Measurement:
     """Count the trials, and measure."""
-    from bascule.app.console import bar
     from bascule.app.tearsheet import measure
     from bascule.app.trials import Tries
     from bascule.evaluate import split_row
@@ -341,7 +408,7 @@ def _measure(
     purpose = f"factors on {held.source}, {panel.timeframe}"
     tries.add((str(f.node) for f in factors), panel, [settings.horizon], purpose)
     trials = tries.count(outside, panel.time[-1] + panel.timeframe.delta)
-    with bar(console, "Measure factors") as progress:
+    with bar("Measure factors") as progress:
         return measure(
             factors,
             panel,
@@ -379,12 +446,16 @@ def _venues(
 
 
 def _show(found: Measurement, made: Page, out: Path | None, name: str) -> None:
-    from bascule.app.tearsheet import plural, terminal, verdict_lines
+    from rich.text import Text
+
+    from bascule.app.tearsheet import plural, terminal, told, verdict_lines
 
     path = out or Path("reports") / f"{name}.html"
     made.write(path)
-    console.print(terminal(found))
-    for line in verdict_lines(found):
-        console.print(line, highlight=False, soft_wrap=True)
     tries = f"{plural(found.trials, 'trial')} counted on these days"
-    console.print(f"{tries}; page: {path}", highlight=False, soft_wrap=True)
+    answer(
+        {**told(found), "page": path},
+        terminal(found),
+        *(Text.from_markup(line) for line in verdict_lines(found)),
+        f"{tries}; page: {path}",
+    )

@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-import yaml
-from rich.console import Console
 
+from bascule.app.command import Commands, answer
+from bascule.app.console import bar
+from bascule.app.yamlfile import mapping
 from bascule.core import ConfigError
 
 if TYPE_CHECKING:
     from bascule.bridge.freqtrade.freqai.runs import Order
 
-freqai_app = typer.Typer(help="FreqAI with factor texts and qlib's models.", no_args_is_help=True)
-console = Console()
+freqai_app = Commands()
+
+REPORT = "report.html"
+HEADLINE = ("total_trades", "profit_total", "cagr", "sharpe", "max_drawdown", "calmar")
 
 ConfigFile = Annotated[
     Path, typer.Argument(help="YAML: recipe, schedule, trade, exchange", show_default=False)
@@ -23,7 +26,7 @@ ConfigFile = Annotated[
 UserFolder = Annotated[Path, typer.Argument(help="freqtrade's user_data folder", show_default=False)]
 
 
-@freqai_app.command("prepare")
+@freqai_app.command("prepare", example="bascule freqai prepare examples/freqai.yaml user_data")
 def prepare(config: ConfigFile, folder: UserFolder) -> None:
     """Write a user folder that freqtrade runs: configuration and strategy."""
     from bascule.bridge.freqtrade.freqai import runs
@@ -39,35 +42,68 @@ def prepare(config: ConfigFile, folder: UserFolder) -> None:
     values = runs.configure(order.recipe, order.schedule, order.trade, exchange=order.exchange)
     space = runs.prepare(folder, values)
     command = f"freqtrade trade --config {space.config} --userdir {space.folder}"
-    console.print(f"{space.config} is ready. Dry run: {command}", highlight=False, soft_wrap=True)
+    answer(
+        {"config": space.config, "folder": space.folder, "command": command},
+        f"{space.config} is ready. Dry run: {command}",
+    )
 
 
-@freqai_app.command("backtest")
+@freqai_app.command("backtest", example="bascule freqai backtest examples/freqai_qlib.yaml user_data")
 def backtest(
     config: ConfigFile,
     folder: UserFolder,
-    data: Annotated[Path, typer.Option("--data", help="freqtrade's data folder with the candles (feather)")],
-    start: Annotated[str, typer.Option(help="first day traded, UTC")],
-    end: Annotated[str, typer.Option(help="first day not traded any more, UTC")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="freqtrade's data folder with the candles (feather); default: the file's embedded market"
+        ),
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="first day traded, UTC; default the file's")] = None,
+    end: Annotated[
+        str | None, typer.Option(help="first day not traded any more, UTC; default the file's")
+    ] = None,
 ) -> None:
-    """Backtest offline: freqtrade trains and trades; nothing is downloaded."""
+    """Backtest offline: freqtrade trains and trades; nothing is downloaded. Writes report.html."""
+    from bascule.app import freqaipage
     from bascule.bridge.freqtrade.freqai import runs
 
     order = _read(config)
-    job = runs.Job(order.recipe, order.schedule, folder, data, start, end, order.trade)
-    found = runs.backtest(job)
-    for name in ("total_trades", "profit_total", "cagr", "sharpe", "max_drawdown", "calmar"):
-        console.print(f"{name:14s} {found.metrics[name]:.4g}", highlight=False)
-    console.print(f"Result: {found.path}", highlight=False, soft_wrap=True)
+    first, past = start or order.start, end or order.end
+    if first is None or past is None:
+        raise ConfigError(
+            "the days to trade are not given", where=f"{config}: start, end", remedy="give --start and --end"
+        )
+    candles = data or _embedded(order, config, folder)
+    job = runs.Job(order.recipe, order.schedule, folder, candles, first, past, order.trade)
+    with bar("FreqAI backtest") as progress:
+        progress(0, 1, f"its log is in {folder / 'logs'}")
+        found = runs.backtest(job)
+    report = folder / REPORT
+    freqaipage.page(order, job, found, synthetic=data is None).write(report)
+    lines = [f"{name:14s} {found.metrics[name]:.4g}" for name in HEADLINE]
+    answer(
+        {"result": found.path, "report": report, "metrics": found.metrics},
+        *lines,
+        f"Result: {found.path}",
+        f"Report: {report}",
+    )
+
+
+def _embedded(order: Order, config: Path, folder: Path) -> Path:
+    from bascule.bridge.freqtrade.freqai import runs
+
+    if order.synthetic is None:
+        raise ConfigError(
+            "no candles to trade on",
+            where=f"{config}: synthetic",
+            remedy="give --data DIR with freqtrade's candles, or an embedded market: synthetic: {days: 300}",
+        )
+    with bar("Embedded market") as progress:
+        progress(0, 1, "")
+        return runs.embedded(order.synthetic, order.recipe, folder)
 
 
 def _read(path: Path) -> Order:
     from bascule.bridge.freqtrade.freqai.runs import Order
 
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot be read: {error}", where=str(path), remedy="check the file") from None
-    if not isinstance(values, dict):
-        raise ConfigError("not a mapping", where=str(path), remedy="see examples/freqai.yaml")
-    return Order.read(values, where=str(path))
+    return Order.read(mapping(path, see="examples/freqai.yaml"), where=str(path))

@@ -12,34 +12,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-import yaml
-from rich.console import Console
 from rich.table import Table
 
-from bascule.core import ConfigError
+from bascule.app.command import Commands, answer
+from bascule.app.options import ConfigFile, Overrides, SettingsFile
+from bascule.app.yamlfile import mapping
 
 if TYPE_CHECKING:
     from bascule.app.run import Run
     from bascule.bridge.freqtrade.hyperopt import HyperoptSettings, WalkForward
 
-hyperopt_app = typer.Typer(help="Optimise thresholds walk-forward; every try counts.", no_args_is_help=True)
-console = Console()
+hyperopt_app = Commands()
 PAGE = "stability.html"
 
-ConfigFile = Annotated[Path, typer.Argument(help="a run's YAML file", show_default=False)]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="override a setting of the run: key.sub=value (repeatable)")
-]
 
-
-@hyperopt_app.command("run")
+@hyperopt_app.command(
+    "run",
+    resume="finished folds are kept: run the same command again to go on from here",
+    example="bascule hyperopt run examples/spot_1h.yaml --epochs 50",
+)
 def run(
     config: ConfigFile,
-    settings: Annotated[
-        Path | None, typer.Option("--settings", help="YAML file with the settings of this command")
+    settings: SettingsFile = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="sets of parameters a fold, instead of the settings'")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="sets of parameters a fold, over the settings")] = None,
-    loss: Annotated[str | None, typer.Option(help="what is minimised, over the settings")] = None,
+    loss: Annotated[str | None, typer.Option(help="what is minimised, instead of the settings'")] = None,
     set_: Overrides = None,
     out: Annotated[Path | None, typer.Option("--out", help="folder; default the run's, hyperopt/")] = None,
 ) -> None:
@@ -74,8 +72,12 @@ def run(
     _show(found, folder, f"Hyper-optimisation of {bundle.id}")
 
 
-@hyperopt_app.command("stability")
-def stability(folder: Annotated[Path, typer.Argument(help="of a finished walk")]) -> None:
+@hyperopt_app.command(
+    "stability", example="bascule hyperopt stability runs/spot_1h/hyperopt/0123456789abcdef"
+)
+def stability(
+    folder: Annotated[Path, typer.Argument(help="folder of a finished walk", show_default=False)],
+) -> None:
     """Write the page of a finished walk again."""
     from bascule.bridge.freqtrade import hyperopt
 
@@ -99,14 +101,7 @@ def _signalled(config: Path, overrides: Sequence[str]) -> Run:
 def _settings(path: Path | None, epochs: int | None, loss: str | None) -> HyperoptSettings:
     from bascule.bridge.freqtrade.hyperopt import HyperoptSettings
 
-    values: object = {}
-    if path is not None:
-        try:
-            values = yaml.safe_load(path.read_text("utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"cannot be read: {error}", where=str(path), remedy="check the file") from None
-    if not isinstance(values, dict):
-        raise ConfigError("not a mapping", where=str(path), remedy="write lines such as epochs: 100")
+    values = {} if path is None else mapping(path, see="docs/hyperopt.md")
     values |= {name: one for name, one in (("epochs", epochs), ("loss", loss)) if one is not None}
     return HyperoptSettings.read(values, where=str(path or "hyperopt"))
 
@@ -128,7 +123,6 @@ def _show(found: WalkForward, folder: Path, title: str) -> None:
             *(number(one, "+.2%") for one in profits),
             *(number(one, ".2f") for one in ratios),
         )
-    console.print(table)
     path = folder / PAGE
     walk_page(title, found).write(path)
-    console.print(f"Stability of the parameters: {path}", highlight=False, soft_wrap=True)
+    answer({"folds": found.table(), "page": path}, table, f"Stability of the parameters: {path}")

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from bascule.app.command import Commands, answer
+from bascule.app.console import bar
+from bascule.app.options import Data, End, Frame, Start, Top
 from bascule.app.spreading import Cluster, Workers, spread
 from bascule.core import ConfigError
 
@@ -19,28 +22,34 @@ if TYPE_CHECKING:
     from bascule.cluster import Executor
     from bascule.miners import Judgement
 
-mine_app = typer.Typer(help="Search for factors: run, resume, compare.", no_args_is_help=True)
-console = Console()
+mine_app = Commands()
+BUDGET = "Budget"
+RESUME = "run the same command again to go on from the last checkpoint"
 
-Data = Annotated[
-    Path | None,
-    typer.Option(help="a store's folder, a run's YAML, or a parquet/CSV panel; default: synthetic market"),
+
+def _searchers(incomplete: str) -> list[str]:
+    """Completion: names of searchers."""
+    from bascule.miners import SEARCHERS
+
+    return [name for name in SEARCHERS if name.startswith(incomplete)]
+
+
+Horizon = Annotated[int, typer.Option(min=1, help="candles of the label", rich_help_panel="Measure")]
+Proposals = Annotated[
+    int, typer.Option(min=1, help="texts to propose, known ones included", rich_help_panel=BUDGET)
 ]
-Frame = Annotated[str, typer.Option("--timeframe", help="candle length of a store or panel")]
-Start = Annotated[str | None, typer.Option(help="first day used, UTC")]
-End = Annotated[str | None, typer.Option(help="first day not used any more, UTC")]
-Top = Annotated[int | None, typer.Option(help="universe: this many by traded value of 30 days; default all")]
-Horizon = Annotated[int, typer.Option(help="candles of the label")]
-Proposals = Annotated[int, typer.Option(help="texts to propose, known ones included")]
-Seconds = Annotated[float | None, typer.Option("--cpu-seconds", help="stop after these; default no limit")]
-Size = Annotated[int, typer.Option("--pool", help="most factors")]
+Seconds = Annotated[
+    float | None,
+    typer.Option("--cpu-seconds", min=0, help="stop after these; default no limit", rich_help_panel=BUDGET),
+]
+Size = Annotated[int, typer.Option("--pool", min=1, help="most factors kept", rich_help_panel=BUDGET)]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="a setting: grammar.length=10, searcher.rate=0.001, llm.model=… (repeatable)"),
 ]
 
 
-@mine_app.command("ls")
+@mine_app.command("ls", example="bascule mine ls")
 def ls() -> None:
     """List the searchers."""
     from bascule.miners import SEARCHERS
@@ -48,12 +57,15 @@ def ls() -> None:
     table = Table("searcher", "what it does", box=None)
     for name, kind in SEARCHERS.items():
         table.add_row(f"[bold]{name}[/]", kind.about)
-    console.print(table)
+    answer({"searchers": {name: kind.about for name, kind in SEARCHERS.items()}}, table)
 
 
-@mine_app.command("run")
+@mine_app.command("run", resume=RESUME, example="bascule mine run evolution --proposals 500 --cpu-seconds 60")
 def run(
-    searcher: Annotated[str, typer.Argument(help="its name; see: bascule mine ls")],
+    searcher: Annotated[
+        str,
+        typer.Argument(help="its name; see: bascule mine ls", show_default=False, autocompletion=_searchers),
+    ],
     data: Data = None,
     timeframe: Frame = "1h",
     start: Start = None,
@@ -63,7 +75,7 @@ def run(
     proposals: Proposals = 2000,
     cpu_seconds: Seconds = None,
     pool: Size = 10,
-    seed: Annotated[int, typer.Option(help="of all randomness")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of all randomness")] = 0,
     set_: Settings = None,
     out: Annotated[Path | None, typer.Option("--out", help="folder; default mined/<searcher>-<seed>")] = None,
     workers: Workers = 1,
@@ -77,9 +89,9 @@ def run(
         _carry_out([(searcher, seed)], options, folder, executor)
 
 
-@mine_app.command("resume")
+@mine_app.command("resume", resume=RESUME, example="bascule mine resume mined/evolution-0")
 def resume(
-    folder: Annotated[Path, typer.Argument(help="of a search that was stopped")],
+    folder: Annotated[Path, typer.Argument(help="folder of a search that was stopped", show_default=False)],
     proposals: Annotated[int | None, typer.Option(help="a new budget; default the old one")] = None,
     workers: Workers = 1,
     address: Cluster = "local",
@@ -98,9 +110,14 @@ def resume(
         _carry_out([(searcher, seed)], options, folder, executor)
 
 
-@mine_app.command("compare")
+@mine_app.command(
+    "compare", resume=RESUME, example="bascule mine compare random evolution --seeds 2 --proposals 500"
+)
 def compare(
-    searchers: Annotated[list[str], typer.Argument(help="names; see: bascule mine ls")],
+    searchers: Annotated[
+        list[str],
+        typer.Argument(help="names; see: bascule mine ls", show_default=False, autocompletion=_searchers),
+    ],
     data: Data = None,
     timeframe: Frame = "1h",
     start: Start = None,
@@ -110,7 +127,7 @@ def compare(
     proposals: Proposals = 2000,
     cpu_seconds: Seconds = None,
     pool: Size = 10,
-    seeds: Annotated[int, typer.Option(help="searches of each searcher, seeds 0, 1, …")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="searches of each searcher, seeds 0, 1, …")] = 1,
     set_: Settings = None,
     out: Annotated[Path, typer.Option("--out", help="folder")] = Path("mined/compared"),
     workers: Workers = 1,
@@ -155,7 +172,6 @@ def _carry_out(
 ) -> None:
     from bascule.app import mining
     from bascule.app.candles import read
-    from bascule.app.console import bar
     from bascule.app.minepage import page
     from bascule.miners import Grammar
 
@@ -170,7 +186,7 @@ def _carry_out(
     judged = []
     for plan in plans:
         place = folder if len(plans) == 1 else folder / f"{plan.searcher}-{plan.seed}"
-        with bar(console, f"{plan.searcher}, seed {plan.seed}") as progress:
+        with bar(f"{plan.searcher}, seed {plan.seed}") as progress:
             judged.append(mining.search(plan, held, place, progress, executor=executor))
     report = folder / "report.html"
     page(judged, plans, held).write(report)
@@ -216,25 +232,37 @@ def _plan(searcher: str, seed: int, options: dict[str, Any]) -> Plan:
 
 
 def _tell(judged: list[Judgement], plans: list[Plan], held: Candles, report: Path) -> None:
-    from bascule.app.mining import table
+    from bascule.app import mining
 
-    head, rows = table(judged)
+    head, rows = mining.table(judged)
     shown = Table(box=None)
     for title in head:
         shown.add_column(title, no_wrap=True, justify="left" if title in ("searcher", "verdict") else "right")
     for row, one, plan in zip(rows, judged, plans, strict=True):
         name = f"[bold]{row[0]}[/]" + (f" [dim]{plan.seed}[/]" if len(judged) > 1 else "")
         shown.add_row(name, *row[1:-1], f"[green]{row[-1]}[/]" if one.found else f"[dim]{row[-1]}[/]")
-    console.print(shown)
-    if len(judged) == 1:
-        members = Table("factor", box=None)
-        for title in ("weight", "train", "test", "t"):
-            members.add_column(title, no_wrap=True, justify="right")
-        for m in sorted(judged[0].members, key=lambda m: -abs(m.weight)):
-            members.add_row(
-                m.text, f"{m.weight:+.3f}", f"{m.train:+.4f}", f"{m.test.mean:+.4f}", f"{m.test.t:+.1f}"
-            )
-        console.print(members)
-    if held.synthetic is not None:
-        console.print("[yellow]synthetic market: says nothing about a real one[/]")
-    console.print(f"report: {report}", highlight=False, soft_wrap=True)
+    told = [mining.told(one, plan, held) for one, plan in zip(judged, plans, strict=True)]
+    synthetic = (
+        []
+        if held.synthetic is None
+        else [Text("synthetic market: says nothing about a real one", style="yellow")]
+    )
+    answer(
+        {"searches": told, "report": report},
+        shown,
+        *([_members(judged[0])] if len(judged) == 1 else []),
+        *synthetic,
+        f"report: {report}",
+    )
+
+
+def _members(judged: Judgement) -> Table:
+    """The factors of one search, heaviest first."""
+    members = Table("factor", box=None)
+    for title in ("weight", "train", "test", "t"):
+        members.add_column(title, no_wrap=True, justify="right")
+    for m in sorted(judged.members, key=lambda m: -abs(m.weight)):
+        members.add_row(
+            m.text, f"{m.weight:+.3f}", f"{m.train:+.4f}", f"{m.test.mean:+.4f}", f"{m.test.t:+.1f}"
+        )
+    return members

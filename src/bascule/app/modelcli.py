@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
-import yaml
-from rich.console import Console
 from rich.table import Table
 
+from bascule.app.command import Commands, answer, note
+from bascule.app.console import bar, console
+from bascule.app.options import ConfigFile, Overrides, SettingsFile
+from bascule.app.yamlfile import mapping, read_settings
 from bascule.core import ConfigError, files
 
 if TYPE_CHECKING:
@@ -23,23 +25,25 @@ if TYPE_CHECKING:
     from bascule.core.panel import FloatArray
     from bascule.models import Leaderboard, ModelSettings
 
-model_app = typer.Typer(help="Models: qlib's zoo, compared, combined, retrained.", no_args_is_help=True)
-console = Console()
+model_app = Commands()
 
 DEFAULT_PAIR = ("LGBModel", "TransformerModel")
 
-ConfigFile = Annotated[Path, typer.Argument(help="a run's YAML file", show_default=False)]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="override a setting of the run: key.sub=value (repeatable)")
-]
-Settings = Annotated[
-    Path | None, typer.Option("--settings", help="YAML file with the settings of this command")
-]
+LIVE = "Live"
 
 
-@model_app.command("zoo")
+def _kinds(incomplete: str) -> list[str]:
+    """Completion: kinds of models."""
+    from bascule.models.zoo import ENTRIES
+
+    return sorted({one.kind for one in ENTRIES if one.kind and one.kind.startswith(incomplete)})
+
+
+@model_app.command("zoo", example="bascule model zoo\nbascule model zoo LGBModel --try")
 def zoo(
-    title: Annotated[str | None, typer.Argument(help="one of them: its title or kind")] = None,
+    title: Annotated[
+        str | None, typer.Argument(help="one of them: its title or kind", autocompletion=_kinds)
+    ] = None,
     attempt: Annotated[bool, typer.Option("--try", help="really train it on a small market")] = False,
 ) -> None:
     """List qlib's models: what works, what needs an extra, what does not work and why."""
@@ -50,32 +54,44 @@ def zoo(
         wanted = [one for one in chosen if title.lower() in (one.title.lower(), one.kind.lower())]
         chosen = tuple(wanted) or (all_of_them.entry(title),)
     table = Table("model", "kind", "status", "note", box=None)
-    for one in chosen:
-        status = "offered" if one.kind else "not offered"
-        if attempt:
-            found = all_of_them.trial(one)
-            status = f"works, rank IC {found.rank_ic:.3f}" if found.works else "does not work"
-            console.print(
-                f"{one.title}: {status} {found.error[:300]}".rstrip(), highlight=False, markup=False
-            )
-            continue
-        table.add_row(one.title, one.kind or "–", status, one.note)
-    if not attempt:
-        console.print(table)
+    told: list[dict[str, Any]] = []
+    with bar("Train") as progress:
+        for number, one in enumerate(chosen):
+            status, about = ("offered" if one.kind else "not offered"), one.note
+            row: dict[str, Any] = {"model": one.title, "kind": one.kind or None}
+            if attempt:
+                progress(number, len(chosen), one.title)
+                found = all_of_them.trial(one)
+                status = f"works, rank IC {found.rank_ic:.3f}" if found.works else "does not work"
+                about = found.error[:300]
+                row |= {"works": found.works, "rank_ic": found.rank_ic}
+            table.add_row(one.title, one.kind or "–", status, about)
+            told.append({**row, "status": status, "note": about})
+    answer({"models": told}, table)
 
 
-@model_app.command("compare")
+@model_app.command(
+    "compare",
+    resume="finished models are kept: run the same command again to go on from here",
+    example="bascule model compare examples/spot_1h.yaml --model LGBModel --model LinearModel",
+)
 def compare(
     config: ConfigFile,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", help="a kind (repeatable); default LightGBM and Transformer"),
+        typer.Option(
+            "--model",
+            help="a kind (repeatable); default LightGBM and Transformer",
+            autocompletion=_kinds,
+        ),
     ] = None,
     models: Annotated[
         Path | None, typer.Option("--models", help="YAML file: name → model settings, or qlib's form")
     ] = None,
-    cost: Annotated[float | None, typer.Option(help="cost of trading one unit; default the run's")] = None,
-    reps: Annotated[int, typer.Option(help="bootstrap samples")] = 1_000,
+    cost: Annotated[
+        float | None, typer.Option(min=0, help="cost of trading one unit, a fraction; default the run's")
+    ] = None,
+    reps: Annotated[int, typer.Option(min=1, help="bootstrap samples")] = 1_000,
     set_: Overrides = None,
     out: Annotated[Path | None, typer.Option("--out", help="folder; default the run's, compare/")] = None,
 ) -> None:
@@ -111,18 +127,17 @@ def compare(
             reps=reps,
             progress=progress,
         )
-    show(board)
-    console.print(f"Models and leaderboard: {folder}", highlight=False, soft_wrap=True)
+    show(board, folder)
 
 
-@model_app.command("combine")
-def combine(config: ConfigFile, settings: Settings = None, set_: Overrides = None) -> None:
-    """Factors weighted by what held lately, against weights learned once, and the run's trained model."""
+@model_app.command("combine", example="bascule model combine examples/spot_1h.yaml")
+def combine(config: ConfigFile, settings: SettingsFile = None, set_: Overrides = None) -> None:
+    """Weigh factors by what held lately, against weights learned once and the run's trained model."""
     from bascule import models
 
     run = prepared(config, set_ or ())
     horizon = run.recipe.horizon
-    chosen = models.CombineSettings.read(_read(settings), where=str(settings or "combine"))
+    chosen = read_settings(models.CombineSettings, settings, where="combine")
     label = run.label(horizon)
     # the static one learns once, from as much history as the run's model has
     history = float(run.config.walk_forward.train_days or 365)
@@ -151,20 +166,34 @@ def combine(config: ConfigFile, settings: Settings = None, set_: Overrides = Non
     show(models.judge(signals, run.panel, horizon=horizon, cost=price, seed=run.config.seed))
 
 
-@model_app.command("retrain")
+@model_app.command(
+    "retrain",
+    resume="the champion serves on, and what was trained is kept: run the same command again",
+    example="bascule model retrain examples/spot_1h.yaml\nbascule model retrain examples/spot_1h.yaml --once",
+)
 def retrain(
     config: ConfigFile,
-    settings: Settings = None,
+    settings: SettingsFile = None,
     set_: Overrides = None,
     folder: Annotated[Path | None, typer.Option(help="store; default the run's, champions/")] = None,
-    once: Annotated[bool, typer.Option("--once", help="one step after the newest candle")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="such a step again and again")] = False,
-    every: Annotated[float, typer.Option(help="--watch: minutes between two steps", min=0.01)] = 60.0,
+    once: Annotated[
+        bool, typer.Option("--once", help="one step after the newest candle", rich_help_panel=LIVE)
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="such a step again and again", rich_help_panel=LIVE)
+    ] = False,
+    every: Annotated[
+        float, typer.Option(help="--watch: minutes between two steps", min=0.01, rich_help_panel=LIVE)
+    ] = 60.0,
     bundles: Annotated[
-        Path | None, typer.Option(help="where a new champion is published; default the run's, bundles/")
+        Path | None,
+        typer.Option(
+            help="where a new champion is published; default the run's, bundles/", rich_help_panel=LIVE
+        ),
     ] = None,
     registry: Annotated[
-        Path | None, typer.Option(help="MLflow registry of champions and bundles; default none")
+        Path | None,
+        typer.Option(help="MLflow registry of champions and bundles; default none", rich_help_panel=LIVE),
     ] = None,
 ) -> None:
     """Go through the run's history as a bot would: check, retrain on schedule or drift, judge, promote.
@@ -172,28 +201,37 @@ def retrain(
     With --once or --watch, from the store's present: read new data, retrain if there is a reason, and publish
     a better model as a signal bundle behind `current`.
     """
-    from bascule import evaluate, models
-
     if once and watch:
         raise ConfigError("--once and --watch", where="model retrain", remedy="choose one")
-    if once or watch:
-        from bascule.app import retraining
-
-        def step() -> str:
-            run = prepared(config, set_ or ())
-            store, home = folder or run.config.home / "champions", run.config.home
-            places = retraining.Places(store, bundles or home / retraining.BUNDLES, registry)
-            chosen = models.RetrainSettings.read(_read(settings), where=str(settings or "retrain"))
-            return retraining.sentence(retraining.step(run, chosen, places), store)
-
-        def tell(text: str) -> None:
-            console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-        retraining.watch(step, tell, every=60.0 * every) if watch else tell(step())
+    if not (once or watch):
+        _through_history(config, settings, set_ or (), folder)
         return
-    run = prepared(config, set_ or ())
+    from bascule import models
+    from bascule.app import retraining
+
+    def step() -> str:
+        run = prepared(config, set_ or ())
+        store, home = folder or run.config.home / "champions", run.config.home
+        places = retraining.Places(store, bundles or home / retraining.BUNDLES, registry)
+        chosen = read_settings(models.RetrainSettings, settings, where="retrain")
+        return retraining.sentence(retraining.step(run, chosen, places), store)
+
+    if watch:
+        retraining.watch(step, note, every=60.0 * every)
+        return
+    told = step()
+    answer({"told": told}, told)
+
+
+def _through_history(
+    config: Path, settings: Path | None, overrides: Sequence[str], folder: Path | None
+) -> None:
+    """Retrain as a bot would have, and lay what was decided on the table."""
+    from bascule import evaluate, models
+
+    run = prepared(config, overrides)
     horizon = run.recipe.horizon
-    chosen = models.RetrainSettings.read(_read(settings), where=str(settings or "retrain"))
+    chosen = read_settings(models.RetrainSettings, settings, where="retrain")
     label = run.label(horizon)
     home = folder or run.config.home / "champions"
     run.tries.add([f"retrain {chosen.model_dump_json()}"], run.panel, [horizon], "model retrain")
@@ -211,26 +249,33 @@ def retrain(
             progress=progress,
         )
     table = Table("checked after", "why", "rank IC", "champion's", "outcome", box=None)
+    told = []
     for one in found.checks:
         verdict = one.verdict
         assert verdict is not None
         before = "–" if verdict.champion is None else f"{verdict.champion:.4f}"
         outcome = "promoted" if one.event else "kept the champion"
         why = ", ".join(trigger.kind for trigger in one.triggers)
-        table.add_row(str(run.panel.time[one.row])[:16], why, f"{verdict.challenger:.4f}", before, outcome)
-    console.print(table)
+        at = str(run.panel.time[one.row])[:16]
+        table.add_row(at, why, f"{verdict.challenger:.4f}", before, outcome)
+        triggers = [trigger.kind for trigger in one.triggers]
+        told.append({"at": at, "triggers": triggers, "verdict": verdict, "promoted": one.event is not None})
     ic = evaluate.ic_series(found.values, label, run.panel.members, rank=True)
     total = evaluate.summarise(ic, horizon)
-    console.print(f"rank IC out of sample {total.mean:.4f} (t {total.t:.1f}, {total.n} rows). Store: {home}")
+    answer(
+        {"checks": told, "rank_ic": total, "store": home},
+        table,
+        f"rank IC out of sample {total.mean:.4f} (t {total.t:.1f}, {total.n} rows). Store: {home}",
+    )
 
 
-@model_app.command("explain")
+@model_app.command("explain", example="bascule model explain examples/spot_1h.yaml --top 10")
 def explain(
     config: ConfigFile,
-    top: Annotated[int, typer.Option(help="features shown")] = 15,
+    top: Annotated[int, typer.Option(min=1, help="features shown")] = 15,
     set_: Overrides = None,
 ) -> None:
-    """What the run's models look at, and whether it lasts: importance over folds, and SHAP of the newest."""
+    """Show what the run's models look at, and whether it lasts: importance over folds, SHAP of the newest."""
     from bascule import models
     from bascule.models.samples import gather, rows_of
 
@@ -245,7 +290,9 @@ def explain(
     table = Table(
         "feature", "importance", "deviation", f"folds in top {lasting.top}", "SHAP, newest", box=None
     )
+    told = []
     for name, row in lasting.features.head(top).iterrows():
+        told.append({"feature": name, **row.to_dict(), "shap": shap[str(name)]})
         table.add_row(
             str(name),
             f"{row['mean']:.3f}",
@@ -253,15 +300,16 @@ def explain(
             f"{row['top']:.0%}",
             f"{shap[str(name)]:.3f}",
         )
-    console.print(table)
-    console.print(
-        f"From fold to fold importances correlate by {np.nanmean(lasting.consecutive):.2f} (ranks), and "
-        f"{lasting.overlap.mean():.0%} of the top {lasting.top} stay.",
-        highlight=False,
+    alike, stay = float(np.nanmean(lasting.consecutive)), float(lasting.overlap.mean())
+    answer(
+        {"features": told, "correlation": alike, "overlap": stay, "top": lasting.top},
+        table,
+        f"From fold to fold importances correlate by {alike:.2f} (ranks), and {stay:.0%} of the top "
+        f"{lasting.top} stay.",
     )
 
 
-@model_app.command("lineage")
+@model_app.command("lineage", example="bascule model lineage examples/spot_1h.yaml")
 def lineage(
     config: ConfigFile,
     registry: Annotated[Path, typer.Option(help="folder of the MLflow registry")] = Path("runs/registry"),
@@ -279,16 +327,27 @@ def lineage(
     folders = [run.folder("train") / "models" / fold for fold in run.facts("train")["folds"]]
     book.signals(bundle, folders, data=data)
     table = Table("model", "version", "data", "learned from", box=None, title=f"signals {bundle}")
+    told = []
     for one in book.trace(bundle):
+        told.append(one)
         window = f"{one.train[0][:10]} … {one.train[1][:10]}"
         table.add_row(one.model_id, one.version, one.data, window)
-    console.print(table)
-    console.print(f"mlflow ui --backend-store-uri {book.uri}", highlight=False, soft_wrap=True)
+    answer(
+        {"bundle": bundle, "models": told, "uri": book.uri},
+        table,
+        f"mlflow ui --backend-store-uri {book.uri}",
+    )
 
 
-@model_app.command("store")
+@model_app.command(
+    "store",
+    example="bascule model store runs/spot_1h/champions\n"
+    'bascule model store runs/spot_1h/champions --roll-back --reason "it lost"',
+)
 def store(
-    folder: Annotated[Path, typer.Argument(help="a store of models, as model retrain leaves it")],
+    folder: Annotated[
+        Path, typer.Argument(help="a store of models, as model retrain leaves it", show_default=False)
+    ],
     promote: Annotated[str | None, typer.Option(help="let this model serve")] = None,
     roll_back: Annotated[bool, typer.Option("--roll-back", help="let the champion before serve")] = False,
     reason: Annotated[str, typer.Option(help="why, for the history")] = "by hand",
@@ -315,11 +374,15 @@ def store(
         found.promote(promote, reason=reason)
     if roll_back:
         found.roll_back(reason=reason)
-    console.print(f"serving: {found.serving or 'nothing'}", highlight=False)
     table = Table("", "action", "model", "decided at", "reason", box=None)
-    for event in found.history():
+    events = list(found.history())
+    for event in events:
         table.add_row(str(event.number), event.action, event.model, event.at[:16], event.reason)
-    console.print(table)
+    answer(
+        {"serving": found.serving or None, "history": events},
+        f"serving: {found.serving or 'nothing'}",
+        table,
+    )
 
 
 # -- parts -----------------------------------------------------------------------------------------------
@@ -357,7 +420,7 @@ def contestants(path: Path | None, kinds: Sequence[str]) -> Mapping[str, ModelSe
 
     found: dict[str, ModelSettings] = {}
     if path is not None:
-        for name, values in _read(path).items():
+        for name, values in mapping(path, see="docs/models.md").items():
             if not isinstance(values, dict) or not str(name).replace("-", "").replace("_", "").isalnum():
                 raise ConfigError(
                     f"{name!r} is not a name of model settings",
@@ -370,22 +433,8 @@ def contestants(path: Path | None, kinds: Sequence[str]) -> Mapping[str, ModelSe
     return found
 
 
-def _read(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(
-            f"cannot be read: {error}", where=str(path), remedy="give a YAML file of settings"
-        ) from None
-    if not isinstance(values, dict):
-        raise ConfigError("not a mapping", where=str(path), remedy="write key: value lines")
-    return values
-
-
-def show(board: Leaderboard) -> None:
-    """Print a leaderboard and its statements."""
+def show(board: Leaderboard, folder: Path | None = None) -> None:
+    """Answer with a leaderboard and its statements."""
     heads = ("rank IC", "95 %", "ICIR", "t", "IC", "Sharpe", "turnover a day", "train s", "predict s")
     table = Table("model", *heads, box=None)
     for one in board.scores:
@@ -403,6 +452,5 @@ def show(board: Leaderboard) -> None:
             f"{one.predict_seconds:,.1f}",
         )
         table.add_row(one.name, *numbers)
-    console.print(table)
-    for duel in board.duels:
-        console.print(duel.statement, highlight=False, soft_wrap=True)
+    place = [] if folder is None else [f"Models and leaderboard: {folder}"]
+    answer({**board.to_dict(), "folder": folder}, table, *(duel.statement for duel in board.duels), *place)

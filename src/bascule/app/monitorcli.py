@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from bascule.app.command import Code, Commands, answer, note
 from bascule.app.console import bar
+from bascule.app.options import Last
 from bascule.app.yamlfile import read_settings
 from bascule.core import ConfigError
 
 if TYPE_CHECKING:
     from bascule.monitor.jobs import JobRunner
-    from bascule.monitor.replay import Rehearsal
     from bascule.monitor.settings import MonitorSettings
 
-monitor_app = typer.Typer(
-    help="Watch what is live: measures, rules, actions, messages, jobs.", no_args_is_help=True
-)
-console = Console()
+monitor_app = Commands()
 
 File = Annotated[Path, typer.Argument(help="the monitor's YAML file", show_default=False)]
 
 
-@monitor_app.command("run")
+@monitor_app.command("run", example="bascule monitor run monitor.yaml --once")
 def run(
     path: File,
     once: Annotated[bool, typer.Option("--once", help="one cycle, every source read to its end")] = False,
@@ -46,24 +42,27 @@ def run(
         did = monitor.cycle(datetime.now(UTC), patience=600.0)
         monitor.close()
         counts = (did.samples, len(did.taken.events), did.ended, did.sent)
-        console.print("{} samples, {} events, {} actions, {} messages".format(*counts), highlight=False)
+        names = ("samples", "events", "actions", "messages")
+        told = dict(zip(names, counts, strict=True))
+        answer(told, ", ".join(f"{count} {name}" for name, count in told.items()))
         return
-    monitor.run(
-        _until_told(), lambda port: console.print(f"metrics on {settings.host}:{port}", highlight=False)
-    )
+    begun = datetime.now(UTC)
+    monitor.run(_until_told(), lambda port: note(f"metrics on {settings.host}:{port}"))
+    answer({"from": begun, "to": datetime.now(UTC)}, "stopped; a restart goes on from here")
 
 
-@monitor_app.command("replay")
+@monitor_app.command(
+    "replay", example="bascule monitor replay monitor.yaml --start 2026-01-01 --end 2026-03-01"
+)
 def replay(
     path: File,
-    start: Annotated[str, typer.Option("--from", help="UTC, e.g. 2026-01-01")],
-    end: Annotated[str, typer.Option("--to", help="UTC, excluded")],
+    start: Annotated[str, typer.Option("--start", help="UTC, e.g. 2026-01-01")],
+    end: Annotated[str, typer.Option("--end", help="UTC, excluded")],
     journal: Annotated[
         bool, typer.Option("--journal/--no-journal", help="also what the monitor itself measured then")
     ] = True,
-    json_: Annotated[Path | None, typer.Option("--json", help="write all of it to this file")] = None,
 ) -> None:
-    """What the rules would have done in a past stretch of time; nothing is done, nobody is told."""
+    """Show what the rules would have done in the past; nothing is done, nobody is told."""
     from bascule.monitor.loop import rule_book
     from bascule.monitor.replay import recorded
     from bascule.monitor.replay import replay as rehearse
@@ -75,17 +74,15 @@ def replay(
     first, last = _moment(start), _moment(end)
     samples: dict[tuple[str, str, datetime], Sample] = {}
     if settings.research is not None:
-        with bar(console, "Measure") as progress:
+        with bar("Measure") as progress:
             progress(0, 1, "candles and bundle")
             for one in Research(settings.research, settings.home).read(first, last):
                 samples[one.metric, one.subject, one.at] = one
     if journal:
         for one in recorded(Database(settings.database), first, last):
             samples.setdefault((one.metric, one.subject, one.at), one)
-    with bar(console, "Rehearse") as progress:
+    with bar("Rehearse") as progress:
         found = rehearse(samples.values(), rule_book(settings).rules, progress=progress)
-    if json_ is not None:
-        _write(json_, found)
     table = Table("at (UTC)", "", "rule", "what", "would do", box=None)
     planned: dict[str, list[str]] = {}
     for action in found.actions:
@@ -96,22 +93,27 @@ def replay(
         at = f"{event.at:%Y-%m-%d %H:%M}"
         kind = event.level if event.kind == "fired" else "over"
         table.add_row(at, kind, event.rule, event.text, ", ".join(planned.get(f"{at} {event.text}", ())))
-    if found.events:
-        console.print(table)
-    console.print(
+    answer(
+        {
+            "samples": found.samples,
+            "events": [vars(one) for one in found.events],
+            "actions": [vars(one) for one in found.actions],
+        },
+        *([table] if found.events else []),
         f"{found.samples:,} samples, {len(found.events):,} events, {len(found.actions):,} actions",
-        highlight=False,
     )
 
 
-@monitor_app.command("status")
-def status(path: File, last: Annotated[int, typer.Option(min=1, help="so many of each")] = 10) -> None:
-    """Open alerts, the last actions and messages, bots and jobs."""
+@monitor_app.command("status", example="bascule monitor status monitor.yaml --last 20")
+def status(path: File, last: Last = 10) -> None:
+    """Show open alerts, the last actions, bots and jobs."""
     from bascule.monitor.read import Reader
 
     reader = Reader(_settings(path).database)
     bots = Table("bot", "seen", "up", "running", "open", "profit", "drawdown", "slippage", box=None)
-    for bot in reader.bots():
+    seen, noticed, done = list(reader.bots()), list(reader.alerts(last)), list(reader.deeds(last))
+    worked = list(reader.jobs(last))
+    for bot in seen:
         values = bot.values
         bots.add_row(
             bot.name,
@@ -121,28 +123,27 @@ def status(path: File, last: Annotated[int, typer.Option(min=1, help="so many of
             _figure(values.get("fills.slippage_bps")),
         )
     alerts = Table("at (UTC)", "level", "rule", "what", "", box=None, title="alerts", title_justify="left")
-    for alert in reader.alerts(last):
+    for alert in noticed:
         alerts.add_row(_when(alert.at), alert.level, alert.rule, alert.text, "open" if alert.open else "over")
     deeds = Table("at (UTC)", "action", "target", "outcome", box=None, title="actions", title_justify="left")
-    for deed in reader.deeds(last):
+    for deed in done:
         deeds.add_row(_when(deed.at), deed.action, deed.target, deed.outcome)
     runs = Table("at (UTC)", "job", "state", "outcome", box=None, title="jobs", title_justify="left")
-    for job in reader.jobs(last):
+    for job in worked:
         runs.add_row(_when(job.at), job.name, job.status, job.outcome[-100:])
     shown = [table for table in (bots, alerts, deeds, runs) if table.row_count]
-    for table in shown:
-        console.print(table)
-    if not shown:
-        console.print("nothing was seen yet", highlight=False)
+    told = {"bots": seen, "alerts": noticed, "actions": done, "jobs": worked}
+    answer(told, *shown) if shown else answer(told, "nothing was seen yet")
 
 
-@monitor_app.command("rules")
+@monitor_app.command("rules", example="bascule monitor rules monitor.yaml")
 def rules(path: File) -> None:
     """Check the rules and show them."""
     from bascule.monitor.loop import rule_book
 
     table = Table("rule", "when", "for", "cool-down", "level", "does", box=None)
-    for rule in rule_book(_settings(path)).rules:
+    found = rule_book(_settings(path)).rules
+    for rule in found:
         sides = [
             f"{name} {getattr(rule, name)}"
             for name in ("above", "below", "absent", "clear")
@@ -156,10 +157,10 @@ def rules(path: File) -> None:
             rule.level,
             ", ".join(action.do for action in rule.actions),
         )
-    console.print(table)
+    answer({"rules": found}, table)
 
 
-@monitor_app.command("jobs")
+@monitor_app.command("jobs", answers=False, example="bascule monitor jobs monitor.yaml")
 def jobs(path: File) -> None:
     """Start jobs by the clock, and those that actions ask for, until told to stop."""
     from bascule.monitor.jobs import Scheduler
@@ -168,14 +169,16 @@ def jobs(path: File) -> None:
     Scheduler(_runner(_settings(path))).run(_until_told())
 
 
-@monitor_app.command("job")
-def job(path: File, name: Annotated[str, typer.Argument(help="of the job")]) -> None:
-    """Run one job now, as cron and systemd timers do; it never runs twice at a time."""
-    done = _runner(_settings(path)).start(name)
-    console.print(f"{name}: {done.status}", highlight=False)
-    if done.status == "failed":
-        console.print(done.outcome, highlight=False, markup=False)
-        raise typer.Exit(1)
+@monitor_app.command("job", example="bascule monitor job monitor.yaml retrain")
+def job(path: File, name: Annotated[str, typer.Argument(help="of the job", show_default=False)]) -> None:
+    """Run one job now, as cron and systemd timers do; never twice at a time. Exit code 1 if it fails."""
+    with bar(f"Job {name}") as progress:
+        progress(0, 1, "")
+        done = _runner(_settings(path)).start(name)
+    failed = done.status == "failed"
+    answer(done, f"{name}: {done.status}", *([done.outcome] if failed else []))
+    if failed:
+        raise typer.Exit(Code.FOUND)
 
 
 def _settings(path: Path) -> MonitorSettings:
@@ -216,26 +219,6 @@ def _moment(text: str) -> datetime:
             f"{text!r} is no time", where="monitor replay", remedy="write e.g. 2026-01-31 or 2026-01-31T12:00"
         ) from None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-
-
-def _write(path: Path, found: Rehearsal) -> None:
-    from bascule.core.files import write_json
-
-    def plain(one: Any) -> dict[str, Any]:
-        values = {
-            name: value.isoformat() if isinstance(value, datetime) else value
-            for name, value in vars(one).items()
-        }
-        return json.loads(json.dumps(values))  # type: ignore[no-any-return]
-
-    write_json(
-        path,
-        {
-            "samples": found.samples,
-            "events": [plain(one) for one in found.events],
-            "actions": [plain(one) for one in found.actions],
-        },
-    )
 
 
 def _when(at: float) -> str:

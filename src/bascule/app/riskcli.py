@@ -6,44 +6,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from bascule.app import riskinputs as inputs
 from bascule.app.candles import read
+from bascule.app.command import Commands, answer
+from bascule.app.console import bar
+from bascule.app.options import Data, End, Frame, Start, Top
 
 if TYPE_CHECKING:
     from bascule.app.riskreport import RiskReport
     from bascule.core import Panel
-    from bascule.risk import Effect
+    from bascule.portfolio import Construction
+    from bascule.risk import CausalReport, Effect
 
-risk_app = typer.Typer(help="Risk: factors, losses, causes, portfolios.", no_args_is_help=True)
-console = Console()
+risk_app = Commands()
 
-Data = Annotated[
-    Path | None,
-    typer.Option(help="a store's folder, a run's YAML, or a parquet/CSV panel; default: synthetic market"),
-]
-Frame = Annotated[str, typer.Option("--timeframe", help="candle length of a store or panel")]
-Start = Annotated[str | None, typer.Option(help="first day used, UTC")]
-End = Annotated[str | None, typer.Option(help="first day not used any more, UTC")]
-Top = Annotated[int | None, typer.Option(help="universe: this many by traded value of 30 days; default all")]
 Weights = Annotated[
     Path | None, typer.Option(help="portfolio: YAML with a line NAME: share of equity; default equal weights")
 ]
-Html = Annotated[Path | None, typer.Option("--html", help="write the page of the whole report to this file")]
+Html = Annotated[
+    Path | None,
+    typer.Option("--html", help="write the page of the whole report to this file", rich_help_panel="Output"),
+]
 
 
-@risk_app.command("exposures")
+@risk_app.command("exposures", example="bascule risk exposures --data runs/demo/store")
 def exposures(
     data: Data = None,
     timeframe: Frame = "1h",
     start: Start = None,
     end: End = None,
     top: Top = None,
-    show: Annotated[int, typer.Option(help="instruments named at each end of a factor")] = 3,
+    show: Annotated[int, typer.Option(min=1, help="instruments named at each end of a factor")] = 3,
 ) -> None:
-    """Exposures to risk factors: who stands where, and which factors these data cannot give."""
+    """Show exposures to risk factors: who stands where, and which factors these data cannot give."""
     import numpy as np
 
     from bascule import risk
@@ -53,7 +50,7 @@ def exposures(
     rows = np.flatnonzero(found.counted.any(axis=1))
     last = int(rows[-1])
     table = Table("factor", "family", "coverage", "highest", "lowest", box=None)
-    coverage = found.coverage()
+    coverage, told = found.coverage(), []
     for k, name in enumerate(found.names[1:], 1):
         values = found.values[k, last]
         order = np.argsort(np.where(np.isfinite(values), -values, np.inf), kind="stable")
@@ -63,13 +60,19 @@ def exposures(
             for part in (order[:show], order[::-1][:show])
         ]
         table.add_row(name, found.families[k], f"{coverage[name]:.0%}", *ends)
-    console.print(f"{source}, after the close of {panel.time[last]}", highlight=False)
-    console.print(table)
-    for one in found.left_out:
-        console.print(f"left out: {one.name}: {one.reason}", highlight=False, markup=False)
+        scores = {panel.instruments[n]: float(values[n]) for n in order}
+        told.append(
+            {"factor": name, "family": found.families[k], "coverage": coverage[name], "exposures": scores}
+        )
+    answer(
+        {"source": source, "at": panel.time[last], "factors": told, "left_out": found.left_out},
+        f"{source}, after the close of {panel.time[last]}",
+        table,
+        *(f"left out: {one.name}: {one.reason}" for one in found.left_out),
+    )
 
 
-@risk_app.command("model")
+@risk_app.command("model", example="bascule risk model --data runs/demo/store --html risk.html")
 def model(
     data: Data = None,
     timeframe: Frame = "1h",
@@ -79,7 +82,7 @@ def model(
     weights: Weights = None,
     html: Html = None,
 ) -> None:
-    """The factor model: factors, R², how right its forecasts were; with --html the whole report."""
+    """Fit the factor model: factors, R², how right its forecasts were; with --html the whole report."""
     found = _report(data, timeframe, (start, end), top, weights)
     table = Table(
         "factor", "mean a year", "volatility", "t", "|t| > 2", "VIF", "stability", "share now", box=None
@@ -90,19 +93,25 @@ def model(
         forms = ("+.0%", ".0%", "+.1f", ".0%", ".2f", ".2f")
         cells = [_number(v, f) for v, f in zip(figures, forms, strict=True)]
         table.add_row(line.name, *cells, _number(parts.get(line.name, float("nan")), ".1%"))
-    console.print(table)
     share, bias = found.share, found.bias
-    console.print(
+    answer(
+        {
+            "source": found.source,
+            "factors": found.lines,
+            "shares": parts,
+            **share,
+            "bias": bias,
+            "page": html,
+        },
+        table,
         f"R² {_number(share['r2'], '.1%')}, specific share {_number(share['specific'], '.1%')}; bias of the "
         f"portfolio's forecasts {_number(bias.bias, '.3f')} (right: {_number(bias.low, '.3f')} to "
         f"{_number(bias.high, '.3f')}), QLIKE {_number(bias.qlike, '.3f')}",
-        highlight=False,
-        soft_wrap=True,
+        *_write(found, html),
     )
-    _write(found, html)
 
 
-@risk_app.command("var")
+@risk_app.command("var", example="bascule risk var --data runs/demo/store --level 0.975")
 def var(
     data: Data = None,
     timeframe: Frame = "1h",
@@ -111,35 +120,43 @@ def var(
     top: Top = None,
     weights: Weights = None,
     method: Annotated[str, typer.Option(help="historical, parametric or filtered")] = "filtered",
-    level: Annotated[float, typer.Option(help="confidence")] = 0.99,
+    level: Annotated[float, typer.Option(help="confidence, e.g. 0.99")] = 0.99,
     window: Annotated[int, typer.Option(help="days of the quantile")] = 250,
     html: Html = None,
 ) -> None:
-    """Value at risk and expected shortfall of a day, with their backtests."""
+    """Measure value at risk and expected shortfall of a day, with their backtests."""
     from bascule.risk import TailSettings
 
     settings = TailSettings.read({"method": method, "level": level, "window": window}, where="options")
     found = _report(data, timeframe, (start, end), top, weights, settings)
     told = found.coverage
-    console.print(
-        f"VaR {level:.0%} {_number(float(found.tail.var[-1]), '.2%')}, expected shortfall "
-        f"{_number(float(found.tail.es[-1]), '.2%')} of equity over the next day",
-        highlight=False,
-    )
+    value, beyond = float(found.tail.var[-1]), float(found.tail.es[-1])
     if told is None:
-        console.print(f"no backtest: fewer than {window} days of history", highlight=False)
+        backtest = f"no backtest: fewer than {window} days of history"
     else:
         verdict = "within" if told.good else "OUTSIDE"
-        console.print(
+        backtest = (
             f"{told.hits} losses beyond it in {told.count} days, {verdict} Kupiec's {told.band[0]} to "
-            f"{told.band[1]}; independence p = {_number(told.independence_p, '.3f')}",
-            highlight=False,
-            soft_wrap=True,
+            f"{told.band[1]}; independence p = {_number(told.independence_p, '.3f')}"
         )
-    _write(found, html)
+    answer(
+        {
+            "source": found.source,
+            "level": level,
+            "var": value,
+            "expected_shortfall": beyond,
+            "backtest": told,
+            "good": None if told is None else told.good,
+            "page": html,
+        },
+        f"VaR {level:.0%} {_number(value, '.2%')}, expected shortfall {_number(beyond, '.2%')} of equity "
+        "over the next day",
+        backtest,
+        *_write(found, html),
+    )
 
 
-@risk_app.command("stress")
+@risk_app.command("stress", example="bascule risk stress --data runs/demo/store")
 def stress(
     data: Data = None,
     timeframe: Frame = "1h",
@@ -149,17 +166,17 @@ def stress(
     weights: Weights = None,
     html: Html = None,
 ) -> None:
-    """What past crises and new shocks do to a portfolio."""
+    """Show what past crises and new shocks do to a portfolio."""
     found = _report(data, timeframe, (start, end), top, weights)
     table = Table("scenario", "equity", "worst position", "moved by beta", "note", box=None)
     for one in found.losses:
         worst = f"{one.worst[0][0]} {-one.worst[0][1]:+.1%}" if one.worst else "–"
         table.add_row(one.name, f"{-one.loss:+.1%}", worst, f"{one.proxied:.0%}", one.note)
-    console.print(table)
-    _write(found, html)
+    told = {"source": found.source, "scenarios": found.losses, "page": html}
+    answer(told, table, *_write(found, html))
 
 
-@risk_app.command("causal")
+@risk_app.command("causal", example="bascule risk causal examples/causal.yaml --controls size,beta")
 def causal(
     graph: Annotated[
         Path, typer.Argument(help="YAML: treatment, outcome, edges, unobserved, data (node: text)")
@@ -176,7 +193,7 @@ def causal(
     repeats: Annotated[int, typer.Option(help="of each attempt to refute")] = 20,
     override: Annotated[bool, typer.Option("--override", help="estimate even with a collider")] = False,
 ) -> None:
-    """Roles of controls, adjustment sets, the effect with and without them, and attempts to refute it.
+    """Check a cause: roles of controls, adjustment sets, the effect, and attempts to refute it.
 
     The file's ``data`` gives a factor text for each node; an outcome without one is the forward return.
     """
@@ -191,33 +208,57 @@ def causal(
     values = {"lags": max(horizon - 1, 1), "repeats": repeats, "block": panel.timeframe.bars(7.0)}
     settings = risk.CausalSettings.read({**values, "override": override}, where="options")
     found = risk.causal_check(dag, arrays, settings, controls=given, slices=slices)
+    answer(
+        {
+            "source": source,
+            "candles": panel.shape[0],
+            "roles": found.roles,
+            "sets": found.sets,
+            "problems": [one.text for one in found.problems],
+            "effects": {"naive": found.naive, "adjusted": found.adjusted, "yours": found.given},
+            "refutations": [{**vars(one), "passed": one.passed} for one in found.refutations],
+            "slices": {
+                kind: {"same_sign": one.same_sign, "count": len(one.effects), "q_p_value": one.q_p_value}
+                for kind, one in found.slices.items()
+            },
+        },
+        *_causes(found),
+        f"{source}, {panel.shape[0]:,} candles",
+    )
+
+
+def _causes(found: CausalReport) -> list[Table | str]:
+    """What a causal check found, for people."""
     table = Table("node", "role", box=None)
     for name, roles in found.roles.items():
         table.add_row(name, " and ".join(roles))
-    console.print(table)
     sets = "; ".join("{" + ", ".join(one) + "}" for one in found.sets)
-    console.print(f"minimal adjustment sets: {sets or 'none can be had from these data'}", highlight=False)
-    for one in found.problems:
-        console.print(f"your controls: {one.text}", highlight=False)
+    shown: list[Table | str] = [
+        table,
+        f"minimal adjustment sets: {sets or 'none can be had from these data'}",
+        *(f"your controls: {one.text}" for one in found.problems),
+    ]
     effects = Table("effect", "controls", "coefficient", "error", "t", "R²", "robustness", box=None)
     for label, effect in (("naive", found.naive), ("adjusted", found.adjusted), ("yours", found.given)):
         if effect is not None:
             effects.add_row(label, *_effect(effect))
-    console.print(effects)
+    shown.append(effects)
     for attack in found.refutations:
         verdict = "stood" if attack.passed else "FELL"
         figures = f"{attack.mean:+.3g} ± {attack.spread:.2g} against {attack.expected:+.3g}"
-        console.print(f"{attack.name}: {figures}: {verdict}", highlight=False)
+        shown.append(f"{attack.name}: {figures}: {verdict}")
     for kind, steady in found.slices.items():
-        console.print(
+        shown.append(
             f"{kind}: {steady.same_sign:.0%} of {len(steady.effects)} slices have its sign; "
-            f"one effect for all: p = {_number(steady.q_p_value, '.3f')}",
-            highlight=False,
+            f"one effect for all: p = {_number(steady.q_p_value, '.3f')}"
         )
-    console.print(f"{source}, {panel.shape[0]:,} candles", highlight=False)
+    return shown
 
 
-@risk_app.command("construct")
+@risk_app.command(
+    "construct",
+    example="bascule risk construct --data runs/demo/store --alpha '-($close/Ref($close,24)-1)' --out w.csv",
+)
 def construct(
     settings: Annotated[
         Path | None, typer.Argument(help="YAML of the construction: objective, limits, costs")
@@ -237,7 +278,7 @@ def construct(
     current: Annotated[Path | None, typer.Option(help="weights held now: YAML NAME: share of equity")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="write the weights to this CSV")] = None,
 ) -> None:
-    """One portfolio after the last candle: weights, risk, and the limits that hold it back."""
+    """Construct a portfolio after the last candle: weights, risk, and the limits that hold it back."""
     import numpy as np
 
     from bascule import portfolio, risk
@@ -265,23 +306,27 @@ def construct(
     for n in np.argsort(-np.abs(found.weights), kind="stable"):
         if found.weights[n] != 0.0:
             table.add_row(found.instruments[n], f"{found.weights[n]:+.2%}")
-    console.print(table)
     exposures_ = ", ".join(f"{name} {value:+.2f}" for name, value in found.exposures.items())
-    console.print(
+    if out is not None:
+        _write_weights(found, out)
+    told = {name: value for name, value in vars(found).items() if name not in ("instruments", "weights")}
+    weights = dict(zip(found.instruments, found.weights, strict=True))
+    answer(
+        {"source": source, "objective": chosen.objective, "weights": weights, **told, "file": out},
+        table,
         f"{chosen.objective} of {source}: volatility {found.volatility:.1%} a year, turnover "
         f"{found.turnover:.2f}, cost {found.cost:.3%}; exposures: {exposures_}",
-        highlight=False,
-        soft_wrap=True,
+        *([f"held back by: {'; '.join(found.binding)}"] if found.binding else []),
+        *([] if out is None else [f"weights: {out}"]),
     )
-    if found.binding:
-        console.print(f"held back by: {'; '.join(found.binding)}", highlight=False, soft_wrap=True)
-    if out is not None:
-        from bascule.core import files
 
-        lines = [f"{name},{w:.10g}" for name, w in zip(found.instruments, found.weights, strict=True)]
-        with files.atomic_file(out) as aside:
-            aside.write_text("\n".join(["instrument,weight", *lines]) + "\n", "utf-8")
-        console.print(f"weights: {out}", highlight=False, soft_wrap=True)
+
+def _write_weights(found: Construction, path: Path) -> None:
+    from bascule.core import files
+
+    lines = [f"{name},{w:.10g}" for name, w in zip(found.instruments, found.weights, strict=True)]
+    with files.atomic_file(path) as aside:
+        aside.write_text("\n".join(["instrument,weight", *lines]) + "\n", "utf-8")
 
 
 def _panel(
@@ -308,16 +353,19 @@ def _report(
 
     panel, source = _panel(data, timeframe, *window, top)
     given = None if weights is None else inputs.shares(weights)
-    return measure(panel, source, given, settings=settings)
+    with bar("Risk model") as progress:
+        progress(0, 1, "")
+        return measure(panel, source, given, settings=settings)
 
 
-def _write(found: RiskReport, html: Path | None) -> None:
+def _write(found: RiskReport, html: Path | None) -> list[str]:
+    """Write the page, if one is asked for; what to say of it."""
     if html is None:
-        return
+        return []
     from bascule.app.riskreport import risk_page
 
     risk_page(found).write(html)
-    console.print(f"page: {html}", highlight=False, soft_wrap=True)
+    return [f"page: {html}"]
 
 
 def _effect(effect: Effect) -> list[str]:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from bascule.app.command import Commands, answer, note
 from bascule.app.console import bar
+from bascule.app.options import BundlePath, SettingsFile
 
 if TYPE_CHECKING:
     from bascule.bridge.freqtrade.config import TradeSettings
@@ -17,16 +19,18 @@ if TYPE_CHECKING:
     from bascule.bridge.freqtrade.run import Job
     from bascule.signals import Bundle
 
-robust_app = typer.Typer(
-    help="Robustness: other regimes, costs, parameters, dates, luck.", no_args_is_help=True
-)
-console = Console()
+robust_app = Commands()
+COSTS = "Costs"
 COLOURS = {"passes": "green", "fragile": "yellow", "fails": "red", "unknown": "dim"}
 
 
-@robust_app.command("study")
+@robust_app.command(
+    "study",
+    resume="finished scenarios are kept: run the same command again to go on from here",
+    example="bascule robust study runs/demo/bundles --data runs/demo/store",
+)
 def robust_study(
-    bundle: Annotated[Path, typer.Argument(help="a bundle, or a folder with a current one")],
+    bundle: BundlePath,
     data: Annotated[
         Path | None,
         typer.Option(help="the candles behind it: a store's folder, a run's YAML, or a parquet/CSV panel"),
@@ -34,9 +38,14 @@ def robust_study(
     folder: Annotated[
         Path | None, typer.Option(help="where the study lives; default runs/robust-<bundle>")
     ] = None,
-    settings: Annotated[Path | None, typer.Option(help="YAML with scenarios and limits")] = None,
-    fee: Annotated[float, typer.Option(help="exchange fee a side, fraction of the value")] = 0.001,
-    slippage: Annotated[float, typer.Option(help="slippage a side, fraction of the value")] = 0.0005,
+    settings: SettingsFile = None,
+    fee: Annotated[
+        float,
+        typer.Option(min=0, help="exchange fee a side, fraction of the value", rich_help_panel=COSTS),
+    ] = 0.001,
+    slippage: Annotated[
+        float, typer.Option(min=0, help="slippage a side, fraction of the value", rich_help_panel=COSTS)
+    ] = 0.0005,
     freqtrade: Annotated[
         bool, typer.Option(help="run the key points in the real freqtrade (the data must be a store)")
     ] = True,
@@ -64,7 +73,7 @@ def robust_study(
     first, past = span.start.removesuffix("Z"), span.end.removesuffix("Z")
     trials = tries.count(first, past)
     job = _job(opened, data, home, trade) if freqtrade and wanted.keypoints else None
-    with bar(console, "Robustness") as progress:
+    with bar("Robustness") as progress:
         report = study(
             opened,
             found.panel,
@@ -82,8 +91,7 @@ def robust_study(
     robust_page(report, source=found.source, trade=trade, synthetic=found.synthetic is not None).write(
         home / "report.html"
     )
-    show(report)
-    console.print(f"{home / 'report.html'}", highlight=False)
+    show(report, home / "report.html")
 
 
 def _job(bundle: Bundle, data: Path | None, home: Path, trade: TradeSettings) -> Job | None:
@@ -93,11 +101,11 @@ def _job(bundle: Bundle, data: Path | None, home: Path, trade: TradeSettings) ->
     from bascule.data.store import Store
 
     if data is None or not data.is_dir():
-        console.print("no store: freqtrade's key points are left out", style="yellow")
+        note("no store: freqtrade's key points are left out", style="yellow")
         return None
     job = Job(bundle, home / "freqtrade", home / "freqtrade" / "data", trade)
     first, stop = job.span
-    with bar(console, "Candles for freqtrade") as progress:
+    with bar("Candles for freqtrade") as progress:
         to_freqtrade(
             Store.open(data),
             bundle.spec.bar,
@@ -111,14 +119,13 @@ def _job(bundle: Bundle, data: Path | None, home: Path, trade: TradeSettings) ->
     return job
 
 
-def show(report: Report) -> None:
-    """The verdicts as a table."""
+def show(report: Report, page: Path) -> None:
+    """Answer with the verdicts."""
     table = Table("test", "verdict", "why", box=None)
     for one in report.verdicts:
         table.add_row(one.test, f"[{COLOURS[one.outcome]}]{one.outcome}[/]", one.reason)
-    console.print(table)
-    console.print(
+    overall = Text.from_markup(
         f"overall: [{COLOURS[report.outcome]}]{report.outcome}[/]; {report.scenarios} scenarios; "
-        f"{report.trials} trials on this window before",
-        highlight=False,
+        f"{report.trials} trials on this window before"
     )
+    answer({**report.to_dict(), "page": page}, table, overall, str(page))

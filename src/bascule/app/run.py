@@ -33,7 +33,7 @@ class Run:
 
     def progress(self, title: str) -> AbstractContextManager[Progress]:
         """A progress bar."""
-        return bar(self.console, title)
+        return bar(title)
 
     def folder(self, stage: str) -> Path:
         """Folder of a finished stage."""
@@ -61,15 +61,15 @@ class Run:
         with self.progress("Factor values") as progress:
             return signals.features(self.panel, self.recipe, progress=progress)
 
-    def label(self, horizon: int) -> FloatArray:
-        """Forward returns, after funding if that is what the model learns ``[T, N]``."""
-        return evaluate.forward_return(self.panel, horizon, funding=self.config.model.funding)
-
     @cached_property
     def synthetic(self) -> Generated | None:
         """Of a generated market its settings, or `trials.UNKNOWN`; None = real candles."""
         found = synthetic(self.config)
         return found or (UNKNOWN if is_synthetic(self.store.instruments(self.recipe.bar)) else None)
+
+    def label(self, horizon: int) -> FloatArray:
+        """Forward returns, after funding if that is what the model learns ``[T, N]``."""
+        return evaluate.forward_return(self.panel, horizon, funding=self.config.model.funding)
 
     @cached_property
     def tries(self) -> Tries:

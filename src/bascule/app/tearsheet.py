@@ -194,6 +194,39 @@ def terminal(found: Measurement) -> Terminal:
     return table
 
 
+def told(found: Measurement) -> dict[str, Any]:
+    """The figures of `terminal` and `verdict_lines`, for programs."""
+    factors = []
+    for index, (factor, sheet) in enumerate(zip(found.factors, found.sheets, strict=True)):
+        kept = found.together.kept[index] if found.together else abs(sheet.outside.rank_ic.t) > sheet.luck
+        factors.append(
+            {
+                "name": sheet.name,
+                "text": factor.text,
+                "in_sample": {"ic": sheet.inside.ic, "rank_ic": sheet.inside.rank_ic},
+                "out_of_sample": {"ic": sheet.outside.ic, "rank_ic": sheet.outside.rank_ic},
+                "half_life_days": sheet.half_life_days,
+                "turnover": sheet.turnover,
+                "net_a_year": sheet.yearly,
+                "deflated_sharpe": sheet.deflated_sharpe,
+                "real": bool(kept),
+                "verdicts": {line.measure: line.colour for line in sheet.verdicts},
+            }
+        )
+    document = {
+        "source": found.source,
+        "horizon": found.settings.horizon,
+        "split": split_day(found),
+        "trials": found.trials,
+        "factors": factors,
+    }
+    if found.together is not None:
+        pool = found.together.pool.outside
+        document |= {"pool": {"ic": pool.ic, "rank_ic": pool.rank_ic}}
+        document |= {"overfitting": found.together.overfitting}
+    return document
+
+
 def verdict_lines(found: Measurement) -> list[str]:
     """What the table does not say: ICs by venue; targets met by how many, the pool, overfitting."""
     lines = [

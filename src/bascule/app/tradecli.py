@@ -6,38 +6,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from bascule.app.command import Code, Commands, answer, note
 from bascule.app.console import bar
+from bascule.app.options import BundlePath, SettingsFile, Trust
 from bascule.app.yamlfile import read_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bascule.bridge.freqtrade.livecheck import LiveCheck
+    from bascule.bridge.freqtrade.preflight import Finding
     from bascule.signals import Bundle
 
-trade_app = typer.Typer(
-    help="Trade: rehearse, dry run, live, and live against backtest.", no_args_is_help=True
-)
-console = Console()
+trade_app = Commands()
 _COLOURS = {"good": "green", "doubtful": "yellow", "bad": "red"}
 
-Folder = Annotated[Path, typer.Argument(help="the bot's user folder")]
+Folder = Annotated[Path, typer.Argument(help="the bot's user folder", show_default=False)]
 
 
-@trade_app.command("prepare")
+@trade_app.command("prepare", example="bascule trade prepare runs/demo/bundles bot --mode dry")
 def trade_prepare(
-    bundle: Annotated[Path, typer.Argument(help="a bundle, or a folder with a current one")],
+    bundle: BundlePath,
     folder: Folder,
     mode: Annotated[str | None, typer.Option(help="rehearse, dry or live; default dry")] = None,
-    settings: Annotated[Path | None, typer.Option(help="YAML of all settings; options go before it")] = None,
+    settings: SettingsFile = None,
     role: Annotated[str | None, typer.Option(help="alone, producer or consumer")] = None,
-    capital: Annotated[float | None, typer.Option(help="live: most that the bot may use")] = None,
-    replay: Annotated[str | None, typer.Option(help="address of the replay exchange of a rehearsal")] = None,
-    port: Annotated[int | None, typer.Option(help="of freqtrade's REST server")] = None,
-    trust: Annotated[
-        list[Path] | None, typer.Option(help="live: signing.pub of whose bundles are traded (repeatable)")
+    capital: Annotated[
+        float | None, typer.Option(min=0, help="live: most that the bot may use, in the stake currency")
     ] = None,
+    replay: Annotated[str | None, typer.Option(help="address of the replay exchange of a rehearsal")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65_535, help="of freqtrade's REST server")] = None,
+    trust: Trust = None,
 ) -> None:
     """Write a complete freqtrade user folder; what an existing one holds besides is kept."""
     from bascule.bridge.freqtrade import prepare
@@ -48,23 +50,28 @@ def trade_prepare(
     given |= {name: value for name, value in options.items() if value is not None}
     chosen = prepare.PrepareSettings.read(given, where=str(settings or "options"))
     prepare.prepare(bundle, folder, chosen)
-    console.print(f"{folder}: ready for mode {chosen.mode}. Secrets it needs, in {folder / '.env'}:")
-    for name, what in prepare.required(chosen).items():
-        console.print(f"  {name}  {what}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"then: bascule trade check {folder}; bascule trade start {folder}", highlight=False)
+    secrets = prepare.required(chosen)
+    answer(
+        {"folder": folder, "mode": chosen.mode, "secrets": secrets},
+        f"{folder}: ready for mode {chosen.mode}. Secrets it needs, in {folder / '.env'}:",
+        *(f"  {name}  {what}" for name, what in secrets.items()),
+        f"then: bascule trade check {folder}; bascule trade start {folder}",
+    )
 
 
-@trade_app.command("check")
+@trade_app.command("check", example="bascule trade check bot --offline")
 def trade_check(
     folder: Folder,
-    offline: Annotated[bool, typer.Option(help="leave the exchange's clock out")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="leave the exchange's clock out")] = False,
 ) -> None:
-    """Everything that has to be right before a start; exit code 1 if something is bad."""
-    if not _check(folder, offline=offline):
-        raise typer.Exit(1)
+    """Check all that has to be right before a start; exit code 1 if something is bad."""
+    found = _check(folder, offline=offline)
+    answer({"good": _good(found), "checks": found}, _table(found))
+    if not _good(found):
+        raise typer.Exit(Code.FOUND)
 
 
-def _check(folder: Path, *, offline: bool) -> bool:
+def _check(folder: Path, *, offline: bool) -> Sequence[Finding]:
     from datetime import UTC, datetime
 
     from bascule.bridge.freqtrade import preflight, prepare
@@ -77,60 +84,69 @@ def _check(folder: Path, *, offline: bool) -> bool:
         values = preflight.configuration(folder)
         venue = first_venue(values, values["trading_mode"])
         skew = None if venue is None else venue.ping
-    found = preflight.check(folder, environment, now=datetime.now(UTC), skew=skew)
+    return preflight.check(folder, environment, now=datetime.now(UTC), skew=skew)
+
+
+def _table(found: Sequence[Finding]) -> Table:
     table = Table("what", "", "found", box=None)
     for one in found:
-        table.add_row(one.what, f"[{_COLOURS[one.mark]}]{one.mark}[/]", one.said)
-    console.print(table)
+        table.add_row(one.what, Text(one.mark, _COLOURS[one.mark]), Text(one.said))
+    return table
+
+
+def _good(found: Sequence[Finding]) -> bool:
     return all(one.mark != "bad" for one in found)
 
 
-@trade_app.command("start")
+@trade_app.command("start", answers=False, example="bascule trade start bot")
 def trade_start(
     folder: Folder,
-    force: Annotated[bool, typer.Option(help="start although something is bad")] = False,
+    force: Annotated[bool, typer.Option("--force", help="start although something is bad")] = False,
 ) -> None:
-    """Check, then run freqtrade in this terminal until it is stopped."""
+    """Check, then run freqtrade in this terminal until it is stopped; exit code 1 if something is bad."""
     import os
     import sys
 
     from bascule.bridge.freqtrade import prepare
     from bascule.bridge.freqtrade.rehearsal import command
 
-    if not _check(folder, offline=False) and not force:
-        console.print("not started; mend what is bad, or use --force", style="red")
-        raise typer.Exit(1)
+    found = _check(folder, offline=False)
+    answer(None, _table(found))
+    if not _good(found) and not force:
+        note("not started; mend what is bad, or use --force", style="red")
+        raise typer.Exit(Code.FOUND)
     environment = prepare.load_environment(folder)
     sys.stdout.flush()
     line = command(folder)
     os.execve(line[0], line, environment)  # noqa: S606 - the bot takes this process's place
 
 
-@trade_app.command("status")
+@trade_app.command("status", example="bascule trade status bot")
 def trade_status(folder: Folder) -> None:
-    """Open trades, profit, troubles in the log, the emergency state; from the folder alone."""
+    """Show open trades, profit, troubles in the log, the emergency state; from the folder alone."""
     from bascule.bridge.freqtrade import preflight
 
     found = preflight.status(folder)
-    console.print(
-        f"{found.name}: {found.mode}, bundle {found.bundle}, emergency state {found.command}; last log entry "
-        f"{found.last or 'none'}",
-        highlight=False,
-    )
     table = Table("pair", "side", "opened", "price", "stake", box=None)
+    trades = []
     for pair, side, opened, price, stake in found.open:
         table.add_row(pair, side, opened, f"{price:g}", f"{stake:,.2f}")
-    console.print(table)
-    console.print(
+        trades.append({"pair": pair, "side": side, "opened": opened, "price": price, "stake": stake})
+    answer(
+        {**vars(found), "open": trades},
+        f"{found.name}: {found.mode}, bundle {found.bundle}, emergency state {found.command}; last log entry "
+        f"{found.last or 'none'}",
+        table,
         f"{len(found.open)} open, {found.closed} closed, {found.profit:+,.2f} on closed trades, "
         f"{found.unfilled} orders open",
-        highlight=False,
+        *(Text(line, "yellow") for line in found.errors),
     )
-    for line in found.errors:
-        console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
-@trade_app.command("compare")
+@trade_app.command(
+    "compare",
+    example="bascule trade compare bot --store runs/demo/store --html compare.html",
+)
 def trade_compare(
     folder: Folder,
     store: Annotated[Path, typer.Option(help="store with the candles of the period and the look-back")],
@@ -138,8 +154,11 @@ def trade_compare(
         str | None, typer.Option(help="first candle, UTC; default the first trade's day")
     ] = None,
     end: Annotated[str | None, typer.Option(help="first candle not compared; default after the last")] = None,
-    tolerance: Annotated[int, typer.Option(help="candles by which entries may differ")] = 1,
-    html: Annotated[Path | None, typer.Option(help="the page; default compare.html in the folder")] = None,
+    tolerance: Annotated[int, typer.Option(min=0, help="candles by which entries may differ")] = 1,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="the page; default compare.html in the folder", rich_help_panel="Output"),
+    ] = None,
 ) -> None:
     """Backtest the period in which the bot ran, and lay both beside each other."""
     from bascule.app.livepage import live_page
@@ -188,8 +207,7 @@ def trade_compare(
     )
     path = html or folder / "compare.html"
     page.write(path)
-    _show(found)
-    console.print(f"{path}", highlight=False)
+    _show(found, path)
 
 
 def _backtest(
@@ -200,7 +218,7 @@ def _backtest(
 
     home = folder / "compare"
     job = run.Job(bundle, home, home / "data", trade, start=begin, end=stop, pairs=pairs)
-    with bar(console, "Backtest of the same period") as progress:
+    with bar("Backtest of the same period") as progress:
         to_freqtrade(
             store,
             bundle.spec.bar,
@@ -223,7 +241,7 @@ def _within(trades: Any, begin: Any, stop: Any) -> Any:
     return trades[(opened >= begin) & (opened < stop)]
 
 
-def _show(found: LiveCheck) -> None:
+def _show(found: LiveCheck, path: Path) -> None:
     figure = found.summary()
     table = Table("", "value", box=None)
     for name, form in (
@@ -236,4 +254,4 @@ def _show(found: LiveCheck) -> None:
         ("profit_backtest", "+,.2f"),
     ):
         table.add_row(name.replace("_", " "), format(figure[name], form))
-    console.print(table)
+    answer({**figure, "page": path}, table, str(path))

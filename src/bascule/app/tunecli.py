@@ -9,14 +9,21 @@ import typer
 import yaml
 from rich.table import Table
 
-from bascule.app.modelcli import ConfigFile, Overrides, console, model_app, prepared
+from bascule.app.command import answer
+from bascule.app.modelcli import model_app, prepared
+from bascule.app.options import ConfigFile, Overrides
 from bascule.app.spreading import Cluster, Workers, spread
+from bascule.app.yamlfile import mapping
 from bascule.core import ConfigError
 
 __all__ = ["model_app"]  # with this command in it
 
 
-@model_app.command("tune")
+@model_app.command(
+    "tune",
+    resume="finished trials are kept: run the same command again to go on from here",
+    example="bascule model tune examples/spot_1h.yaml --trials 20 --workers 2",
+)
 def tune(
     config: ConfigFile,
     space: Annotated[
@@ -44,7 +51,7 @@ def tune(
             where="model tune",
             remedy="give --space FILE",
         )
-    given: Any = LIGHTGBM_SPACE if space is None else yaml.safe_load(space.read_text("utf-8"))
+    given: Any = LIGHTGBM_SPACE if space is None else mapping(space, see="docs/models.md")
     settings = TuneSettings.read({"space": given, "trials": trials}, where=str(space or "model tune"))
     run.config.home.mkdir(parents=True, exist_ok=True)
     kept = storage or f"sqlite:///{run.config.home / 'tune.db'}"
@@ -68,8 +75,11 @@ def tune(
     for k in order[:10]:
         params, score = found.trials[k]
         table.add_row(str(k + 1), f"{score:+.4f}", *(f"{params[name]:.6g}" for name in settings.space))
-    console.print(table)
-    console.print(
-        "Put this into the run's file, and judge it on the test windows by: bascule run", highlight=False
+    told = [{"trial": k + 1, "rank_ic": found.trials[k][1], "params": found.trials[k][0]} for k in order]
+    block = {"model": {"params": dict(found.params)}}
+    answer(
+        {"trials": told, **block},
+        table,
+        "Put this into the run's file, and judge it on the test windows by: bascule run",
+        yaml.safe_dump(block),
     )
-    console.print(yaml.safe_dump({"model": {"params": dict(found.params)}}), highlight=False)

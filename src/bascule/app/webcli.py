@@ -8,33 +8,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from bascule.app.command import Commands, answer, note
+from bascule.app.console import bar
+from bascule.app.options import Last
+from bascule.app.yamlfile import mapping
 from bascule.core import ConfigError
 
 if TYPE_CHECKING:
     from bascule.app.web.services import Services
     from bascule.app.web.settings import WebSettings
 
-web_app = typer.Typer(help="The dashboard: serve it; users, API tokens, audit log.", no_args_is_help=True)
-user_app = typer.Typer(help="Who may log in.", no_args_is_help=True)
-token_app = typer.Typer(help="Programs that may ask the JSON API.", no_args_is_help=True)
+web_app = Commands()
+user_app = Commands(help="Who may log in.")
+token_app = Commands(help="Programs that may ask the JSON API.")
 web_app.add_typer(user_app, name="user")
 web_app.add_typer(token_app, name="token")
-console = Console()
 
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file of the dashboard's settings")]
-Name = Annotated[str, typer.Argument(help="its name")]
+Name = Annotated[str, typer.Argument(help="its name", show_default=False)]
 RoleOption = Annotated[str, typer.Option("--role", help="viewer: reads; operator: acts, too")]
 FromInput = Annotated[bool, typer.Option("--password-stdin", help="read it from standard input, one line")]
 
 
-@web_app.command("serve")
+@web_app.command("serve", answers=False, example="bascule web serve --config web.yaml --port 8050")
 def serve(
     config: Config = None,
     host: Annotated[str | None, typer.Option(help="address to listen on; default loopback only")] = None,
-    port: Annotated[int | None, typer.Option(help="default 8050")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65_535, help="default 8050")] = None,
     login: Annotated[bool | None, typer.Option("--login/--no-login", help="only loopback without")] = None,
 ) -> None:
     """Serve the dashboard until interrupted."""
@@ -42,39 +44,41 @@ def serve(
 
     settings = _settings(config, host=host, port=port, login=login)
     services = _services(settings)
-    console.print(f"http://{settings.host}:{settings.port}  (Ctrl-C ends it)", highlight=False)
+    note(f"http://{settings.host}:{settings.port}  (Ctrl-C ends it)")
     run(settings, services)
 
 
-@web_app.command("risk")
-def risk(folder: Annotated[Path, typer.Argument(help="folder of a finished run")]) -> None:
+@web_app.command("risk", example="bascule web risk runs/demo")
+def risk(
+    folder: Annotated[Path, typer.Argument(help="folder of a finished run", show_default=False)],
+) -> None:
     """Measure the risk of a run's newest target weights; the dashboard shows it."""
-    from bascule.app.console import bar
     from bascule.app.web import riskfacts
     from bascule.app.web.runs import Runs
 
     run = Runs(folder.resolve().parent).get(folder.resolve().name)
-    with bar(console, "Risk") as progress:
+    with bar("Risk") as progress:
         path = riskfacts.write(run, progress)
-    console.print(f"risk: {path}", highlight=False, soft_wrap=True)
+    answer({"risk": path}, f"risk: {path}")
 
 
-@web_app.command("audit")
-def audit(config: Config = None, count: Annotated[int, typer.Option(help="entries")] = 50) -> None:
+@web_app.command("audit", example="bascule web audit --last 20")
+def audit(config: Config = None, last: Last = 50) -> None:
     """Show who did what, newest first."""
     table = Table("time (UTC)", "who", "from", "action", "target", "detail", "outcome", box=None)
-    for one in _services(_settings(config)).audit.newest(count):
+    found = list(_services(_settings(config)).audit.newest(last))
+    for one in found:
         when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.at))
         table.add_row(
             when, *map(_plain, (one.who, one.address, one.action, one.target, one.detail, one.outcome))
         )
-    console.print(table)
+    answer({"entries": found}, table)
 
 
 # -- users -----------------------------------------------------------------------------------------------
 
 
-@user_app.command("add")
+@user_app.command("add", example="bascule web user add ada --role operator")
 def user_add(
     name: Name, role: RoleOption = "viewer", password_stdin: FromInput = False, config: Config = None
 ) -> None:
@@ -82,74 +86,84 @@ def user_add(
     services = _services(_settings(config))
     user = services.accounts.add(name, _password(password_stdin), role, services.clock())
     _noted(services, "user add", name, user.role)
-    console.print(f"{user.name}: {user.role}", highlight=False)
+    answer({"user": user.name, "role": user.role}, f"{user.name}: {user.role}")
 
 
-@user_app.command("ls")
+@user_app.command("ls", example="bascule web user ls")
 def user_ls(config: Config = None) -> None:
     """List the users."""
     table = Table("user", "role", "added", box=None)
-    for user in _services(_settings(config)).accounts.users():
+    found = list(_services(_settings(config)).accounts.users())
+    for user in found:
         table.add_row(user.name, user.role, time.strftime("%Y-%m-%d", time.gmtime(user.created)))
-    console.print(table)
+    told = [{"user": one.name, "role": one.role, "created": one.created} for one in found]
+    answer({"users": told}, table)
 
 
-@user_app.command("rm")
+@user_app.command("rm", example="bascule web user rm ada")
 def user_rm(name: Name, config: Config = None) -> None:
     """Remove a user and end the sessions."""
     services = _services(_settings(config))
     services.accounts.remove(name)
     _noted(services, "user rm", name)
+    answer({"user": name, "removed": True}, f"{name}: removed")
 
 
-@user_app.command("role")
-def user_role(name: Name, role: Annotated[str, typer.Argument()], config: Config = None) -> None:
+@user_app.command("role", example="bascule web user role ada viewer")
+def user_role(
+    name: Name, role: Annotated[str, typer.Argument(help="viewer or operator")], config: Config = None
+) -> None:
     """Give a user another role."""
     services = _services(_settings(config))
     services.accounts.set_role(name, role)
     _noted(services, "user role", name, role)
+    answer({"user": name, "role": role}, f"{name}: {role}")
 
 
-@user_app.command("passwd")
+@user_app.command("passwd", example="bascule web user passwd ada")
 def user_passwd(name: Name, password_stdin: FromInput = False, config: Config = None) -> None:
     """Give a user another password and end the sessions."""
     services = _services(_settings(config))
     services.accounts.set_password(name, _password(password_stdin), services.clock())
     _noted(services, "user passwd", name)
+    answer({"user": name, "changed": True}, f"{name}: changed; sessions are ended")
 
 
 # -- tokens ----------------------------------------------------------------------------------------------
 
 
-@token_app.command("add")
+@token_app.command("add", example="bascule web token add grafana --role viewer --days 30")
 def token_add(
     name: Name,
     role: RoleOption = "viewer",
-    days: Annotated[float, typer.Option(min=0.01, max=3650, help="until it expires")] = 90.0,
+    days: Annotated[float, typer.Option(min=0.01, max=3650, help="days until it expires")] = 90.0,
     config: Config = None,
 ) -> None:
     """Make an API token; it is shown once."""
     services = _services(_settings(config))
     text = services.accounts.add_token(name, role, days, services.clock())
     _noted(services, "token add", name, role)
-    console.print(text, highlight=False, soft_wrap=True)
+    answer({"token": text, "name": name, "role": role}, text)
 
 
-@token_app.command("ls")
+@token_app.command("ls", example="bascule web token ls")
 def token_ls(config: Config = None) -> None:
     """List the API tokens."""
     table = Table("token", "role", "expires", box=None)
-    for token in _services(_settings(config)).accounts.tokens():
+    found = list(_services(_settings(config)).accounts.tokens())
+    for token in found:
         table.add_row(token.name, token.role, time.strftime("%Y-%m-%d", time.gmtime(token.expires)))
-    console.print(table)
+    told = [{"token": one.name, "role": one.role, "expires": one.expires} for one in found]
+    answer({"tokens": told}, table)
 
 
-@token_app.command("rm")
+@token_app.command("rm", example="bascule web token rm grafana")
 def token_rm(name: Name, config: Config = None) -> None:
     """Let a token open nothing any more."""
     services = _services(_settings(config))
     services.accounts.remove_token(name)
     _noted(services, "token rm", name)
+    answer({"token": name, "removed": True}, f"{name}: removed")
 
 
 # -- parts -----------------------------------------------------------------------------------------------
@@ -157,23 +171,13 @@ def token_rm(name: Name, config: Config = None) -> None:
 
 def _settings(config: Path | None, **given: Any) -> WebSettings:
     """Settings of the file, with what the command line says instead."""
-    import yaml
 
     from bascule.app.web.settings import WebSettings
 
     values: dict[str, Any] = {}
     if config is not None:
-        try:
-            values = yaml.safe_load(config.read_text("utf-8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())
-            raise ConfigError(
-                f"cannot be read: {reason}", where=str(config), remedy="give a YAML file"
-            ) from None
-        if not isinstance(values, dict):
-            raise ConfigError("not a mapping", where=str(config), remedy="write key: value lines")
-        home = Path(values.get("home", "."))
-        values["home"] = str(config.resolve().parent / home)
+        values = mapping(config, see="docs/web.md")
+        values["home"] = str(config.resolve().parent / Path(values.get("home", ".")))
     values |= {key: value for key, value in given.items() if value is not None}
     return WebSettings.read(values, where=str(config or "options"))
 

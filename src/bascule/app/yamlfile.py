@@ -1,9 +1,9 @@
-"""One group of settings from a YAML file."""
+"""Settings from a YAML file."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 
@@ -12,18 +12,32 @@ from bascule.core import ConfigError, Settings
 S = TypeVar("S", bound=Settings)
 
 
-def read_settings(kind: type[S], path: Path | None) -> S:
+def mapping(path: Path, *, see: str = "the documentation") -> dict[str, Any]:
+    """The keys of a YAML file; an empty file has none.
+
+    Args:
+        path: the file.
+        see: where an example stands, for the error.
+
+    Raises:
+        ConfigError: the file cannot be read, or is no mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"cannot be read: {reason}", where=str(path), remedy="name a YAML file") from None
+    if values is not None and not isinstance(values, dict):
+        raise ConfigError(
+            "is no mapping of settings", where=str(path), remedy=f"write lines such as key: value; see {see}"
+        )
+    return values or {}
+
+
+def read_settings(kind: type[S], path: Path | None, *, where: str = "options") -> S:
     """The settings of a file; without a file the defaults.
 
     Raises:
         ConfigError: the file cannot be read, is no mapping, or a value is wrong.
     """
-    if path is None:
-        return kind()
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot be read: {error}", where=str(path), remedy="name a YAML file") from None
-    if values is not None and not isinstance(values, dict):
-        raise ConfigError("is no list of keys", where=str(path), remedy="write lines such as key: value")
-    return kind.read(values or {}, where=str(path))
+    return kind.read({} if path is None else mapping(path), where=str(path or where))
