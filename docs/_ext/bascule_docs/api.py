@@ -17,7 +17,7 @@ from typing import Any
 
 FLOORS = (
     "core", "expr", "kernels", "data", "cluster", "engine", "factors", "evaluate", "models", "risk", "miners",
-    "portfolio", "signals", "bridge.qlib", "bridge.exchange", "bridge.freqtrade", "monitor",
+    "portfolio", "signals", "testing", "bridge.qlib", "bridge.exchange", "bridge.freqtrade", "monitor",
 )  # fmt: skip
 
 # packages without names of their own: the modules that users call, or None for all of them
