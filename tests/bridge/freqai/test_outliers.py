@@ -62,6 +62,34 @@ def test_verdicts_and_index_are_the_same_one_by_one() -> None:
         assert alone[0] == together[place] and sieve["di"].di_values[0] == index[place]
 
 
+def test_all_three_at_once_object_to_what_each_objects_to() -> None:
+    import pandas as pd
+
+    from bascule.bridge.freqtrade.freqai.outliers import pipeline
+
+    train, fresh = samples()
+    names = ["a", "b", "c"]
+    switches: dict[str, dict[str, object]] = {
+        "svm": {"use_SVM_to_remove_outliers": True},
+        "di": {"DI_threshold": 0.3},
+        "dbscan": {"use_DBSCAN_to_remove_outliers": True},
+    }
+    everything = {key: value for part in switches.values() for key, value in part.items()}
+    kept = {}
+    for name, one in {**switches, "all": everything}.items():
+        sieve = pipeline(one, 1)
+        sieve.fit_transform(pd.DataFrame(train, columns=names))
+        _, verdict, _ = sieve.transform(pd.DataFrame(fresh, columns=names), outlier_check=True)
+        kept[name] = np.asarray(verdict) > 0
+    together = [step for step, _ in sieve.steps]
+    assert together[-3:] == ["svm", "di", "dbscan"]
+    assert all(0 < kept[name].sum() < len(fresh) for name in kept)
+    # the SVM comes first, fitted on the same samples; the others are fitted on what it leaves
+    assert not (kept["all"] & ~kept["svm"]).any()
+    assert kept["all"].sum() <= min(kept[name].sum() for name in switches)
+    assert not any(one[-1] for one in kept.values())  # the far one
+
+
 def test_windows_of_times_keep_their_columns() -> None:
     from bascule.bridge.freqtrade.freqai.outliers import pipeline
 

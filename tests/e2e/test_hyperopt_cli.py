@@ -1,0 +1,64 @@
+"""``bascule hyperopt run`` as a user runs it: from a run's YAML to the page on stability."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bascule.app.cli import main
+from bascule.bridge.freqtrade import hyperopt
+from bascule.core import ConfigError
+from tests.app.runs import write_run
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+
+def test_from_a_runs_file_to_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_run(tmp_path, backtest={"wallet": 10_000, "fee": 0.001, "slippage": 0.0005})
+    settings = tmp_path / "walk.yaml"
+    settings.write_text(
+        yaml.safe_dump({"train_days": 10, "test_days": 5, "min_trades": 1, "end": "2022-03-08", "seed": 2})
+    )
+    arguments = ["hyperopt", "run", str(file), "--settings", str(settings), "--epochs", "4"]
+    main(arguments)
+    shown = capsys.readouterr().out
+    (folder,) = [path for path in (tmp_path / "run" / "hyperopt").iterdir() if path.is_dir()]
+    page = folder / "stability.html"
+    assert str(page) in shown.replace("\n", "") and "out of sample" in page.read_text("utf-8")
+
+    found = hyperopt.stored(folder)
+    assert len(found.outcomes) == 1 and len(found.outcomes[0].epochs) == 4
+    assert found.settings.epochs == 4 and found.settings.loss == "DeflatedSharpeLoss"
+    one = found.outcomes[0]
+    # the run's own trials on these days count for the loss, and the walk's for the ledger
+    assert one.prior >= 6 and found.trials > one.prior
+    assert str(one.fold.test[1])[:10] <= "2022-03-08" and len(one.days) >= 4
+
+    # again: finished folds are read, freqtrade is not asked
+    logs = folder / "fold-000" / "logs"
+    for path in logs.iterdir():
+        path.unlink()
+    main(arguments)
+    assert not list(logs.iterdir())
+    # the page again, from what is stored
+    page.unlink()
+    main(["hyperopt", "stability", str(folder)])
+    assert page.exists()
+    assert json.loads((folder / hyperopt.walkforward.WALK).read_text("utf-8"))["trials"] == found.trials
+
+
+def test_a_wrong_setting_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    file = write_run(tmp_path)
+    settings = tmp_path / "walk.yaml"
+    settings.write_text("train_dais: 10\n")
+    with pytest.raises((ConfigError, SystemExit)) as caught:
+        main(["--debug", "hyperopt", "run", str(file), "--settings", str(settings)])
+    assert "train_days" in str(caught.value)
+    assert not (tmp_path / "run").exists()
