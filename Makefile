@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # NumPy, LightGBM and friends: leave the parallelism to the test runner
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test test-all lint types floors setup clean
+.PHONY: demo test test-all lint audit sbom types floors setup clean
 
 demo: $(READY)
 	$(BIN)/bascule demo
@@ -28,6 +28,13 @@ lint: $(READY)
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+# what comes in with us, and what must not go out: build/sbom.cdx.json, licences, advisories, leaked keys
+audit: $(READY)
+	$(BIN)/python -m tests.security
+
+sbom: $(READY)
+	$(BIN)/python -m tests.security sbom
 
 setup: $(READY)
 
