@@ -32,6 +32,7 @@ def untidy(rows: int = 90, fields: Iterable[str] = ()) -> Panel:
     gone[20:45, 3] = True
     gone[:33, 2] = True
     gone[70:, 4] = True
+    gone[45, 0] = False  # the spike
     members = rng.random((rows, 5)) < 0.8
     for name in sorted(set(fields) - set(values)):
         values[name] = rng.lognormal(0, 1, (rows, 5))

@@ -13,6 +13,7 @@ import numpy as np
 
 from bascule.core import BasculeError, Moment, Panel, moment
 from bascule.core.extensions import Loaded
+from bascule.data.prepare import prepare
 from bascule.data.sources import Source
 from bascule.factors import Factor, library
 from bascule.miners import (
@@ -22,6 +23,7 @@ from bascule.miners import (
     GrammarSettings,
     Outcome,
     Pool,
+    PoolSettings,
     Problem,
     SplitSettings,
 )
@@ -157,7 +159,7 @@ def searcher(name: str) -> list[Finding]:
     """A searcher on a small market: legal proposals, the same by seed, and going on from a kept state."""
     _, _, panel = zoo.small_market(1, 1)
     grammar = Grammar(GrammarSettings())
-    problem = Problem.of(panel, SplitSettings(horizon=_HORIZON, min_breadth=5))
+    problem = Problem.of(prepare(panel), SplitSettings(horizon=_HORIZON, min_breadth=5))
     kind = SEARCHERS[name]
     try:
         settings = kind.read({}, name)
@@ -182,7 +184,7 @@ def searcher(name: str) -> list[Finding]:
 
 def _rounds(one: Any, problem: Problem, count: int) -> list[list[Any]]:
     """Batches of proposals, each answered."""
-    evaluator, pool, found = Evaluator(problem.train), Pool(), []
+    evaluator, pool, found = Evaluator(problem.train), Pool(PoolSettings()), []
     grammar = Grammar(GrammarSettings())
     for _ in range(count):
         nodes = list(one.propose(16))
