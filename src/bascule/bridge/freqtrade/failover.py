@@ -147,7 +147,8 @@ class DataDesk:
 
     def _probe(self, now: datetime) -> None:
         seconds = now.timestamp()
-        if self.first is None or not self.settings.probe or seconds - self._probed < 60:
+        # a clock that was set back must not silence the probes
+        if self.first is None or not self.settings.probe or 0 <= seconds - self._probed < 60:
             return
         self._probed = seconds
         try:

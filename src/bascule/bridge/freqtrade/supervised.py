@@ -39,6 +39,8 @@ class SupervisedStrategy(PositionStrategy):
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config)
+        if self._guard is not None:
+            self._guard.live = self._live
         path = self.bundle or dict(config.get("bascule") or {}).get("bundle")
         self._pointer = None
         if self._live and path:
@@ -54,7 +56,8 @@ class SupervisedStrategy(PositionStrategy):
     def bot_loop_start(self, current_time: datetime, **kwargs: Any) -> None:
         """Commands, a new bundle, the drawdown of the book."""
         seconds = current_time.timestamp()
-        if seconds < self._last_loop:  # the next backtest of a hyper-optimisation
+        # the next backtest of a hyper-optimisation; of a live bot the clock was set back
+        if seconds < self._last_loop and not self._live:
             self._forget()
         self._last_loop = seconds
         if self._live:

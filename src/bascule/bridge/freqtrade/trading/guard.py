@@ -60,10 +60,15 @@ class Verdict:
 
 
 class Guard:
-    """The state machine. One for a strategy; picklable."""
+    """The state machine. One for a strategy; picklable.
 
-    def __init__(self, settings: GuardSettings) -> None:
-        self.settings = settings
+    Attributes:
+        live: time that goes back is a clock that was set. In backtests it is the next one of a
+            hyper-optimisation.
+    """
+
+    def __init__(self, settings: GuardSettings, *, live: bool = False) -> None:
+        self.settings, self.live = settings, live
         self._last = float("-inf")
         self._forget()
 
@@ -83,10 +88,11 @@ class Guard:
         return self.settings.share if self.level == "halved" else 1.0
 
     def look(self, equity: float, seconds: float) -> Verdict:
-        """Judge the equity of a moment (Unix seconds). Time that goes back is a new backtest: a new life."""
-        if seconds < self._last:
+        """Judge the equity of a moment (Unix seconds). In a backtest, time that goes back is a new life."""
+        if seconds < self._last and not self.live:
             self._forget()
         self._last = seconds
+        self._since = min(self._since, seconds)
         before = _ORDER.index(self.level)
         if self.stopped and seconds - self._since >= self.settings.rest_days * 86_400:
             self._peak, before = equity, 0

@@ -51,7 +51,8 @@ class Pointer:
         Returns:
             The new bundle, or None; and what has to be told now, or None.
         """
-        if self._link is None or seconds < self._next:
+        # further ahead than it can be: the clock was set back
+        if self._link is None or seconds < self._next <= seconds + max(self._wait, self._every):
             return None, None
         self._next = seconds + self._every
         try:
