@@ -179,7 +179,7 @@ def test_an_older_sample_that_comes_late_is_kept_but_not_the_newest() -> None:
     database = Database(None)
     journal = Journal(database)
     journal.take([drifted(0.3, 5), drifted(0.2, 4)], now=START)
-    journal.take([drifted(0.1, 1)], now=START)
+    journal.take([drifted(0.1, 1)], now=START + timedelta(hours=5))
     with database.read() as connection:
         (row,) = connection.execute(sa.select(schema.latest)).all()
     assert (row.value, count(database, schema.samples)) == (0.3, 3)

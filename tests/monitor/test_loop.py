@@ -142,7 +142,7 @@ def test_metrics_are_prometheus_and_health_turns(tmp_path: Path) -> None:
         monitor = Monitor(MonitorSettings.read(configured(tmp_path, url)))
         monitor.cycle(NOW, patience=10.0)
     age = [0.0]
-    server = MetricsServer(Exposed(monitor.database, lambda: time.time() - age[0]), "127.0.0.1", 0, 60.0)
+    server = MetricsServer(Exposed(monitor.database, lambda: age[0]), "127.0.0.1", 0, 60.0)
     server.start()
     base = f"http://127.0.0.1:{server.port}"
     found = {one.name: one for one in text_string_to_metric_families(httpx.get(f"{base}/metrics").text)}
@@ -180,7 +180,7 @@ def test_the_command_watches_until_it_is_told_to_stop(tmp_path: Path) -> None:
     shown = CliRunner().invoke(monitor_app, ["status", str(tmp_path / "monitor.yaml")])
     assert shown.exit_code == 0 and "main" in shown.output
     again = CliRunner().invoke(
-        monitor_app, ["replay", str(tmp_path / "monitor.yaml"), "--from", "2000-01-01", "--to", "2100-01-01"]
+        monitor_app, ["replay", str(tmp_path / "monitor.yaml"), "--start", "2000-01-01", "--end", "2100-01-01"]
     )
     assert again.exit_code == 0 and "bot-stuck" in again.output
 

@@ -77,7 +77,8 @@ class Actuator:
         if action.tried is None:
             return True
         pause = min(_LONGEST_PAUSE, self.settings.act.retry * 2.0 ** min(action.attempts - 1, 20))
-        return seconds(now) - seconds(action.tried) >= pause
+        # a clock that was set back must not make it wait for the time to come round again
+        return not 0.0 <= seconds(now) - seconds(action.tried) < pause
 
     # -- bots ------------------------------------------------------------------------------------------
 

@@ -231,12 +231,14 @@ class Scheduler:
             if job.cron is not None:
                 scheduler.add_job(
                     self._start, _trigger(job.cron), args=(job.name,), id=job.name,
-                    coalesce=True, max_instances=1, misfire_grace_time=3_600,
+                    coalesce=True, max_instances=1, misfire_grace_time=None,
                 )  # fmt: skip
         scheduler.start()
         working: dict[str, threading.Thread] = {}
         try:
             while not stop.wait(_POLL):
+                # it sleeps until the next start by a clock that may be set meanwhile
+                scheduler.wakeup()
                 self._serve(working)
         finally:
             self.runner.stop()

@@ -23,7 +23,18 @@ import sqlalchemy as sa
 
 from bascule.core import files
 from bascule.monitor import schema
-from bascule.monitor.rules import ActionSettings, Rule, State, Turn, describe, step, wait
+from bascule.monitor.rules import (
+    AHEAD,
+    ActionSettings,
+    Rule,
+    State,
+    Turn,
+    behind,
+    describe,
+    later,
+    step,
+    wait,
+)
 from bascule.monitor.samples import Sample
 from bascule.monitor.schema import Database, seconds, time_of
 
@@ -127,13 +138,15 @@ class Journal:
         """
         ordered = sorted(samples, key=lambda one: one.at)
         with self.database.write() as connection:
-            self._keep(connection, ordered)
-            found = self._judge(connection, ordered, now)
+            # nothing that this very batch brings is ahead of the clock
+            latest = max([now, *(one.at for one in ordered[-1:])])
+            self._keep(connection, ordered, latest)
+            found = self._judge(connection, ordered, now, latest)
             for source, at in (cursors or {}).items():
                 self._upsert(connection, schema.cursors, ("source",), {"source": source, "at": seconds(at)})
         return found
 
-    def _keep(self, connection: sa.Connection, ordered: Sequence[Sample]) -> None:
+    def _keep(self, connection: sa.Connection, ordered: Sequence[Sample], latest: datetime) -> None:
         rows = [
             {
                 "metric": one.metric, "subject": one.subject, "at": seconds(one.at),
@@ -148,14 +161,19 @@ class Journal:
         upsert = _insert(connection, schema.latest)
         taken = {name: upsert.excluded[name] for name in ("at", "value", "low", "high")}
         upsert = upsert.on_conflict_do_update(
-            index_elements=["metric", "subject"], set_=taken, where=schema.latest.c.at <= upsert.excluded.at
+            index_elements=["metric", "subject"],
+            set_=taken,
+            # what is ahead of the clock is of one that was set back since, and no newest value
+            where=(schema.latest.c.at <= upsert.excluded.at) | (schema.latest.c.at > seconds(latest + AHEAD)),
         )
         for start in range(0, len(newest), _CHUNK):
             connection.execute(upsert, newest[start : start + _CHUNK])
 
-    def _judge(self, connection: sa.Connection, ordered: Sequence[Sample], now: datetime) -> Taken:
+    def _judge(
+        self, connection: sa.Connection, ordered: Sequence[Sample], now: datetime, latest: datetime
+    ) -> Taken:
         before = self._states(connection)
-        states = dict(before)
+        states = {place: behind(state, latest) for place, state in before.items()}
         turns: list[tuple[Rule, Sample, Turn]] = []
         for one in ordered:
             for rule in self._by_metric.get(one.metric, ()):
@@ -261,6 +279,23 @@ class Journal:
         insert = _insert(connection, table)
         changed = {name: insert.excluded[name] for name in first if name not in keys}
         connection.execute(insert.on_conflict_do_update(index_elements=list(keys), set_=changed), rows)
+
+    def jumped(self, by: float, *, now: datetime) -> None:
+        """The machine's clock was set: who waits goes on waiting as long as before, and it is told.
+
+        Args:
+            by: seconds, above 0 forward.
+            now: the time by the clock as it is now.
+        """
+        text = f"the clock was set {'forward' if by > 0 else 'back'} by {abs(by):,.0f} s"
+        row = _event_row(now, "fired", "clock", "", "warning", text, by, tell=True)
+        absent = {rule.name for rule in self.rules if rule.absent is not None}
+        with self.database.write() as connection:
+            if by > 0:
+                states = self._states(connection)
+                waiting = {place: state for place, state in states.items() if place[0] in absent and state.at}
+                self._write_states(connection, [(place, later(one, by)) for place, one in waiting.items()])
+            self._write_events(connection, [{**row, "closed": row["at"]}])
 
     # -- acting ----------------------------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 _THREADS = 4
 _BOOKS_EVERY = 900.0
 _FORGET_EVERY = 86_400.0
+JUMP = 5.0  # seconds; less is no jump
 
 Read = tuple[datetime, list[Sample]]
 
@@ -56,6 +57,28 @@ class Cycle:
     taken: Taken
     ended: int
     sent: int
+
+
+class Steady:
+    """Compares the machine's clock with one that nobody sets.
+
+    Args:
+        wall: seconds since 1970.
+        steady: seconds that only ever pass.
+    """
+
+    def __init__(self, wall: Callable[[], float], steady: Callable[[], float]) -> None:
+        self._wall, self._steady = wall, steady
+        self._offset = wall() - steady()
+
+    def jump(self) -> float:
+        """Seconds by which the clock was set since the last question; 0 for less than `JUMP`.
+
+        A clock that is slewed, as time servers do by default, is followed without a word.
+        """
+        offset = self._wall() - self._steady()
+        by, self._offset = offset - self._offset, offset
+        return by if abs(by) >= JUMP else 0.0
 
 
 class Monitor:
@@ -86,7 +109,7 @@ class Monitor:
         self.notifier = Notifier(self.database, settings.notify, channel)
         self.actuator = Actuator(self.journal, settings, self.apis)
         self.sources = tuple(sources) if sources is not None else tuple(self._sources())
-        self.last_cycle = time.time()
+        self._ended = time.monotonic()
         self._due: dict[str, datetime] = {}
         self._running: dict[str, Future[Read]] = {}
         self._forgotten = 0.0
@@ -112,22 +135,29 @@ class Monitor:
         if time.monotonic() - self._forgotten > _FORGET_EVERY:
             self._forgotten = time.monotonic()
             self.journal.forget(now - timedelta(days=self.settings.keep_days))
-        self.last_cycle = time.time()
+        self._ended = time.monotonic()
         return Cycle(len(samples), taken, ended, sent)
 
     def run(self, stop: threading.Event, ready: Callable[[int], None] | None = None) -> None:
         """Cycle until ``stop`` is set; ``ready`` is told the port of the metrics."""
         patience = max(120.0, 5.0 * self.settings.every)
         server = MetricsServer(
-            Exposed(self.database, lambda: self.last_cycle), self.settings.host, self.settings.port, patience
+            Exposed(self.database, lambda: time.monotonic() - self._ended),
+            self.settings.host,
+            self.settings.port,
+            patience,
         )
         server.start()
         try:
             if ready is not None:
                 ready(server.port)
+            clock = Steady(time.time, time.monotonic)
             while not stop.is_set():
                 begin = time.monotonic()
                 try:
+                    if jump := clock.jump():
+                        log.warning("the clock was set by %+.0f s", jump)
+                        self.journal.jumped(jump, now=datetime.now(UTC))
                     self.cycle(datetime.now(UTC), patience=min(5.0, self.settings.every / 2.0))
                 except BasculeError as error:
                     log.error("%s", error)  # the database is away for now: nothing is lost, it is read again
@@ -145,10 +175,13 @@ class Monitor:
 
     def _begin(self, now: datetime) -> None:
         for source in self.sources:
-            if source.name in self._running or now < self._due.get(source.name, now):
+            pause = timedelta(seconds=min(source.every, 3_600.0))
+            # due later than it can be: the clock was set back
+            if source.name in self._running or now < self._due.get(source.name, now) <= now + pause:
                 continue
-            self._due[source.name] = now + timedelta(seconds=min(source.every, 3_600.0))
+            self._due[source.name] = now + pause
             since = self.journal.cursor(source.name)
+            since = None if since is None else min(since, now)
             self._running[source.name] = self._pool.submit(_read, source, since, now)
 
     def _collect(self, now: datetime) -> tuple[list[Sample], dict[str, datetime]]:

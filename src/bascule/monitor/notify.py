@@ -100,11 +100,14 @@ class Notifier:
     def _compose(self, now: datetime) -> None:
         messages, events = schema.messages, schema.events
         with self.database.write() as connection:
-            last = connection.execute(sa.select(sa.func.max(messages.c.at))).scalar()
+            # messages ahead of us are of a clock that was set back: nothing waits for it to come round again
+            last = connection.execute(
+                sa.select(sa.func.max(messages.c.at)).where(messages.c.at <= seconds(now))
+            ).scalar()
             if last is not None and seconds(now) - last < self.settings.gap:
                 return
             recent = connection.execute(
-                sa.select(sa.func.count()).where(messages.c.at > seconds(now - _HOUR))
+                sa.select(sa.func.count()).where(messages.c.at.between(seconds(now - _HOUR), seconds(now)))
             ).scalar_one()
             waits = (events.c.tell.is_(True)) & (events.c.message.is_(None))
             if recent >= self.settings.hourly:
@@ -141,7 +144,7 @@ class Notifier:
         sent = 0
         for row in waiting:
             pause = min(3_600.0, max(1.0, self.settings.gap) * 2.0 ** (row["attempts"] - 1))
-            if row["attempts"] and seconds(now) - row["tried"] < pause:
+            if row["attempts"] and 0.0 <= seconds(now) - row["tried"] < pause:
                 continue
             status, error = "sent", ""
             try:

@@ -25,6 +25,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from bascule.core import Settings
 from bascule.monitor.samples import METRICS, Sample
 
+AHEAD = timedelta(seconds=60)  # samples of other machines may be this far ahead of our clock
 Level = Literal["info", "warning", "critical"]
 End = Literal["low", "middle", "high"]
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
@@ -208,6 +209,21 @@ def wait(rule: Rule, state: State, now: datetime) -> tuple[State, Turn | None]:
     if now < due or not _cool(rule, state, now):
         return state, None
     return replace(state, firing=True, fired=now), "fired"
+
+
+def behind(state: State, now: datetime) -> State:
+    """A state none of whose times is ahead of the clock: those that are come from one that was set back.
+
+    They become just before ``now``, so that the next sample counts.
+    """
+    latest = now - timedelta(microseconds=1)
+    ahead = {name for name in ("at", "fired") if (getattr(state, name) or now) > now + AHEAD}
+    return replace(state, **dict.fromkeys(ahead, latest)) if ahead else state
+
+
+def later(state: State, by: float) -> State:
+    """A state whose last sample came so many seconds later."""
+    return state if state.at is None else replace(state, at=state.at + timedelta(seconds=by))
 
 
 def describe(rule: Rule, one: Sample) -> str:
