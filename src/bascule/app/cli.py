@@ -22,7 +22,7 @@ from typer.core import TyperGroup
 from bascule import __version__
 from bascule.app.command import Commands, answer, fail
 from bascule.app.console import console
-from bascule.app.options import ConfigFile, Overrides
+from bascule.app.options import ConfigFile, Overrides, Trust
 
 if TYPE_CHECKING:
     from bascule.app.config import RunConfig
@@ -156,10 +156,14 @@ def schema() -> None:
 
 @app.command("check", rich_help_panel=ALL, example="bascule check examples/spot_1h.yaml")
 def check(config: ConfigFile, set_: Overrides = None) -> None:
-    """Check a run's file, factor texts included, without running anything."""
+    """Check a run's file (or a FreqAI run's), factor texts included, without running anything."""
+    from bascule.app import freqaicli
     from bascule.app.config import load
     from bascule.models import kind
 
+    if freqaicli.is_order(config) and not set_:
+        freqaicli.check(config)
+        return
     loaded = load(config, set_ or ())
     kind(loaded.model.kind).check(loaded.model.params)
     found = loaded.recipe().factors
@@ -199,6 +203,28 @@ def _carry_out(config: RunConfig, again_from: str | None) -> None:
     stages = sorted((config.home / "stages").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
     found = {path.stem: json.loads(path.read_text("utf-8")) for path in stages}
     answer({"name": config.name, "folder": config.home, "report": report, "stages": found})
+
+
+@app.command(
+    "doctor", rich_help_panel=ALL, example="bascule doctor\nbascule doctor --store runs/demo --online"
+)
+def doctor(
+    store: Annotated[
+        list[Path] | None,
+        typer.Option(help="a store's or run's folder (repeatable); default: those under runs/"),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="a run's YAML file")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="a bundle, or a folder with a current one")] = None,
+    trust: Trust = None,
+    bot: Annotated[Path | None, typer.Option(help="a bot's user folder, as trade prepare leaves it")] = None,
+    online: Annotated[
+        bool, typer.Option("--online", help="also ask the venue: clock; with --bot what its key may do")
+    ] = False,
+) -> None:
+    """Check environment, data, config, bundle, keys, clock and ports; exit code 1 if something is bad."""
+    from bascule.app import doctor as patient
+
+    patient.report(patient.Places(tuple(store or ()), config, bundle, tuple(trust or ()), bot), online=online)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

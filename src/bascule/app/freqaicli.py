@@ -103,6 +103,31 @@ def _embedded(order: Order, config: Path, folder: Path) -> Path:
         return runs.embedded(order.synthetic, order.recipe, folder)
 
 
+def is_order(path: Path) -> bool:
+    """Whether this is a FreqAI run's file; what cannot be read is none."""
+    try:
+        return "recipe" in mapping(path)
+    except ConfigError:
+        return False
+
+
+def check(path: Path) -> None:
+    """Check a FreqAI run's file without running anything.
+
+    Raises:
+        ConfigError: a key or value is wrong, or a factor cannot be computed from candles.
+    """
+    from bascule.bridge.freqtrade.freqai import Plan, runs
+
+    order = _read(path)
+    plan = Plan.of(runs.configure(order.recipe, order.schedule, order.trade, exchange=order.exchange))
+    bar, pairs = order.recipe.timeframe, order.recipe.pairs
+    answer(
+        {"config": path, "factors": list(plan.spec.names), "timeframe": bar, "pairs": list(pairs)},
+        f"{path}: good. FreqAI, {len(plan.spec.names)} factors, {bar} candles, {len(pairs)} pairs",
+    )
+
+
 def _read(path: Path) -> Order:
     from bascule.bridge.freqtrade.freqai.runs import Order
 

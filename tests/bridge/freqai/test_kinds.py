@@ -23,7 +23,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "LGBModel": {"params": {"num_boost_round": 20}},
     "LinearModel": {"params": {"estimator": "ridge"}},
     "XGBModel": {"params": {"num_boost_round": 20}},
-    "CatBoostModel": {"params": {"iterations": 20}},
+    "CatBoostModel": {"params": {"num_boost_round": 20}},
     "DEnsembleModel": {"params": {"epochs": 5, "num_models": 2}},
     "DNNModelPytorch": {"params": {**NET, "max_steps": 60}},
     "GRU": {"params": {**NET, "n_epochs": 2, "d_feat": 5}, "steps": 3},
