@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # NumPy, LightGBM and friends: leave the parallelism to the test runner
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test test-all lint audit sbom types floors setup clean
+.PHONY: demo test test-all lint docs audit sbom types floors setup clean
 
 demo: $(READY)
 	$(BIN)/bascule demo
@@ -35,6 +35,10 @@ audit: $(READY)
 
 sbom: $(READY)
 	$(BIN)/python -m tests.security sbom
+
+docs: $(READY)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo build/docs/index.html
 
 setup: $(READY)
 
