@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,9 @@ from bascule.data.store import Store
 from bascule.signals import Bundle, FactorText, SignalFrame, SignalSpec, features, finish, write_bundle
 from bascule.signals.compute import with_members
 from tests.bridge.panels import START, market
+
+if TYPE_CHECKING:
+    from bascule.models import ModelSettings
 
 FACTORS = (
     ("momentum", "$close / Ref($close, 12) - 1"),
@@ -88,11 +91,13 @@ def build(
     start: np.datetime64 = START,
     days: int = DAYS,
     candles: Panel | None = None,
+    model: ModelSettings | None = None,
     **changes: Any,
 ) -> Research:
     """Candles, features, walk-forward models of 20 days each, signals, bundle, and freqtrade's files.
 
     ``candles``: the raw ones; default a small market drawn from a seed.
+    ``model``: the learner; default a few trees.
     """
     from bascule.evaluate import forward_return
     from bascule.models import ModelSettings, WalkForwardSettings, folds, train_walk_forward
@@ -118,7 +123,7 @@ def build(
         forward_return(panel, recipe.horizon),
         panel,
         folds(panel.time, walk, recipe.horizon),
-        ModelSettings(params={"num_boost_round": 20}, threads=1, min_samples=200),
+        model or ModelSettings(params={"num_boost_round": 20}, threads=1, min_samples=200),
         folder / "folds",
         seed=3,
     )

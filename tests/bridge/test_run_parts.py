@@ -14,6 +14,7 @@ from bascule.bridge.exchange import exchange_config
 from bascule.bridge.freqtrade import bias, config, datafiles, run
 from bascule.bridge.freqtrade.config import TradeSettings
 from bascule.bridge.freqtrade.process import freqtrade
+from bascule.bridge.freqtrade.trading.reload import Pointer
 from bascule.core import BridgeError, ConfigError, Instrument, Timeframe
 from tests.bridge.research import Research
 
@@ -40,6 +41,15 @@ def test_the_configuration_is_complete_and_json(spot: Research) -> None:
         "mode": "computed",
     }
     assert values["exchange"]["ccxt_config"] == BLOCK["ccxt_config"]
+
+
+def test_a_bot_follows_current_and_a_backtest_stays_with_its_bundle(spot: Research) -> None:
+    bundles = spot.bundle.path.parent
+    values = config.build(spot.bundle, TradeSettings(), exchange=BLOCK, follow=bundles)
+    assert values["bascule"]["bundle"] == str(bundles)
+    assert Pointer(bundles, spot.bundle)._link == bundles / "current"
+    pinned = config.build(spot.bundle, TradeSettings(), exchange=BLOCK)["bascule"]["bundle"]
+    assert Pointer(pinned, spot.bundle)._link is None
 
 
 def test_pairs_may_be_chosen_from_the_universe(spot: Research, futures: Research) -> None:

@@ -218,7 +218,7 @@ def test_stops_are_prices_at_the_distance_from_the_entry(
     futures: Research, short: bool, leverage: float
 ) -> None:
     mine = strategy(settings(futures))
-    trade = SimpleNamespace(open_rate=100.0, is_short=short, leverage=leverage)
+    trade = SimpleNamespace(open_rate=100.0, is_short=short, leverage=leverage, stop_loss=None)
 
     def stop(distance: float, rate: float) -> float | None:
         mine.dp = Provider([], pd.DataFrame({"stop_distance": [distance]}))
@@ -230,6 +230,9 @@ def test_stops_are_prices_at_the_distance_from_the_entry(
     for rate in (97.0, 100.0, 104.0):
         assert stop(0.08, rate) == pytest.approx(price)
     assert stop(NAN, 100.0) is None
+    trade.stop_loss = price
+    assert stop(0.08, 100.0) is None and stop(0.09, 100.0) is None  # freqtrade keeps the tightest
+    assert stop(0.07, 100.0) == pytest.approx(107.0 if short else 93.0)
 
 
 def test_it_travels_to_other_processes_without_its_signals(spot: Research) -> None:

@@ -126,6 +126,8 @@ def test_what_cannot_be_traded_is_refused_before_anything_is_written(spot: Resea
         )
     with pytest.raises(ConfigError, match="guard"):
         prepare.prepare(spot.bundle.path, tmp_path / "bot", PrepareSettings(guard={"late_shar": 1}))
+    with pytest.raises(ConfigError, match="reconcile"):
+        prepare.prepare(spot.bundle.path, tmp_path / "bot", PrepareSettings(reconcile={"alarm": "shout"}))
     with pytest.raises(BridgeError, match="freqtrade refuses"):
         prepare.prepare(spot.bundle.path, tmp_path / "bot", PrepareSettings(exchange="nowhere"))
     assert not (tmp_path / "bot").exists()

@@ -45,8 +45,8 @@ def status(exchange: ReplayExchange, path: str) -> tuple[int, str | None]:
         ("faults: [{kind: spike, factor: 2, start: 2024-03-01}]", "start and end"),
         ("faults: [{kind: status, status: 200}]", "status"),
         ("seeds: 1", "did you mean 'seed'"),
-        ("- a", "is a mapping"),
-        ("faults: [", "no YAML"),
+        ("- a", "is no mapping"),
+        ("faults: [", "not YAML"),
     ],
 )
 def test_a_wrong_plan_is_refused_with_its_place(tmp_path: Path, text: str, says: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 import shutil
@@ -497,3 +498,37 @@ def test_nothing_secret_is_said(spot: Research, tmp_path: Path, caplog: Any) -> 
     written = caplog.text + json.dumps(mine.dp.messages)
     written += "".join(p.read_text() for p in tmp_path.rglob("*.json"))
     assert "KEY-1234" not in written and "SECRET-5678" not in written
+
+
+def test_callbacks_that_freqtrade_trusts_leave_the_trade_as_it_is(spot: Research, tmp_path: Path) -> None:
+    """freqtrade hands its own methods, told by their qualified name, the trade itself and no copy."""
+    parts: dict[str, Any] = {
+        "rebalance": {},
+        "ladder": {},
+        "stops": {"levels": [{"after": 1.0}], "trail": {"after": 1.5}, "time": {"candles": 2}},
+        "guard": {"halve": 0.5, "halt": 0.9},
+        "pricing": {},
+    }
+    mine = live(spot, tmp_path, **parts)
+    one = trade(mine, "ETH/USDT")
+    rate, moment = one.open_rate * 1.02, now(mine)
+    filled = SimpleNamespace(ft_order_side="buy")
+    calls: dict[str, tuple[Any, ...]] = {
+        "order_filled": ("ETH/USDT", one, filled, moment),
+        "custom_stoploss": ("ETH/USDT", one, moment, rate, 0.02, False),
+        "custom_exit": ("ETH/USDT", one, moment, rate, 0.02),
+        "custom_exit_price": ("ETH/USDT", one, moment, rate, 0.02, "alpha_decay"),
+        "adjust_trade_position": (one, moment, rate, 0.02, 5.0, 9e3, rate, rate, 0.02, 0.02),
+    }
+    own = [vars(one) for one in type(mine).__mro__ if one.__module__.startswith("bascule.")]
+    trusted = {
+        name
+        for methods in own
+        for name, method in methods.items()
+        if getattr(method, "__qualname__", "").startswith("IStrategy.")
+    }
+    assert trusted == set(calls)
+    before = copy.deepcopy(vars(one))
+    answers = {name: getattr(mine, name)(*arguments) for name, arguments in calls.items()}
+    assert vars(one) == before
+    assert answers["custom_stoploss"] > 0.0
