@@ -82,7 +82,7 @@ def test_graphs_are_read_and_checked(tmp_path: Path) -> None:
         ("treatment: x\noutcome: y\nedges: [x -> y]\nunobserved: [u]", "unknown unobserved node 'u'"),
         ("treatment: x\noutcome: y", "required"),
         ("[", "cannot be read"),
-        ("3", "no graph"),
+        ("3", "no mapping"),
     ):
         path.write_text(text)
         with pytest.raises(ConfigError, match=says):

@@ -11,13 +11,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from bascule.app.extending import extend
 from bascule.app.trials import DEFAULT, RUNS
 from bascule.bridge.freqtrade.config import TradeSettings
-from bascule.core import ConfigError, Settings, moment
+from bascule.core import ConfigError, Settings, moment, yaml_value
 from bascule.data.health import HealthSettings
 from bascule.data.repair import Repair
 from bascule.data.synthetic import SyntheticSettings
@@ -169,7 +168,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         ConfigError: no such file, not YAML, or a key or value is wrong.
     """
     try:
-        values = yaml.safe_load(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
     except FileNotFoundError:
         raise ConfigError(
             "no such file", where=str(path), remedy="give the path of a run's YAML file"
@@ -178,15 +177,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         raise ConfigError(
             f"cannot be read: {error}", where=str(path), remedy="give a YAML text file"
         ) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise ConfigError(str(problem), where=place, remedy="mend the YAML syntax there") from None
+    values = yaml_value(text, str(path))
     if not isinstance(values, dict):
         raise ConfigError("a run is a mapping of settings", where=str(path), remedy="see examples/")
-    for text in overrides:
-        _override(values, text)
+    for override in overrides:
+        _override(values, override)
     extend(values, path.resolve().parent, str(path))
     config = RunConfig.read(values, where=str(path))
     return _rooted(config, path.resolve().parent)
@@ -202,10 +197,7 @@ def _override(values: dict[str, Any], text: str) -> None:
         target = target.setdefault(part, {})
         if not isinstance(target, dict):
             raise ConfigError(f"{part!r} in {key!r} is not a group of settings", where="--set")
-    try:
-        target[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError(f"{value!r} is not YAML", where=f"--set {key}", remedy="quote the value") from None
+    target[last] = yaml_value(value, f"--set {key}")
 
 
 def _rooted(config: RunConfig, root: Path) -> RunConfig:

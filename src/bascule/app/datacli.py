@@ -16,7 +16,7 @@ from bascule.app.command import Code, Commands, answer, note
 from bascule.app.console import bar
 from bascule.app.options import DATA, End, Market, Overrides, Start
 from bascule.app.yamlfile import mapping
-from bascule.core import ConfigError, Timeframe
+from bascule.core import ConfigError, Timeframe, yaml_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,7 +175,6 @@ def _targets(
 
 
 def _health(overrides: list[str]) -> HealthSettings:
-    import yaml
 
     from bascule.data.health import HealthSettings
 
@@ -184,7 +183,7 @@ def _health(overrides: list[str]) -> HealthSettings:
         key, sign, value = text.partition("=")
         if not sign:
             raise ConfigError(f"cannot read {text!r}", where="--set", remedy="write key=value")
-        values[key] = yaml.safe_load(value)
+        values[key] = yaml_value(value, f"--set {key}")
     return HealthSettings.read(values, where="--set")
 
 

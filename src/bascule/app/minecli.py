@@ -14,7 +14,7 @@ from bascule.app.command import Commands, answer
 from bascule.app.console import bar
 from bascule.app.options import Data, End, Frame, Start, Top
 from bascule.app.spreading import Cluster, Workers, spread
-from bascule.core import ConfigError
+from bascule.core import ConfigError, yaml_value
 
 if TYPE_CHECKING:
     from bascule.app.candles import Candles
@@ -195,7 +195,6 @@ def _carry_out(
 
 def _plan(searcher: str, seed: int, options: dict[str, Any]) -> Plan:
     """Settings out of options; ``--set`` reaches every other key."""
-    import yaml
 
     from bascule.app.mining import Plan
     from bascule.miners import GrammarSettings, SearchSettings, SplitSettings
@@ -219,7 +218,7 @@ def _plan(searcher: str, seed: int, options: dict[str, Any]) -> Plan:
         place = tree if path[0] in ("split", "grammar", "searcher", "llm") else tree["search"]
         for name in path[:-1]:
             place = place.setdefault(name, {})
-        place[path[-1]] = yaml.safe_load(value)
+        place[path[-1]] = yaml_value(value, f"--set {key}")
     return Plan(
         searcher,
         seed,

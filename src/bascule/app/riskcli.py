@@ -13,6 +13,7 @@ from bascule.app.candles import read
 from bascule.app.command import Commands, answer
 from bascule.app.console import bar
 from bascule.app.options import Data, End, Frame, Start, Top
+from bascule.app.yamlfile import read_settings
 
 if TYPE_CHECKING:
     from bascule.app.riskreport import RiskReport
@@ -283,9 +284,7 @@ def construct(
 
     from bascule import portfolio, risk
 
-    chosen = portfolio.ConstructionSettings()
-    if settings is not None:
-        chosen = portfolio.ConstructionSettings.read(inputs.mapping(settings), where=str(settings))
+    chosen = read_settings(portfolio.ConstructionSettings, settings)
     panel, source = _panel(data, timeframe, start, end, top)
     fitted = risk.fit(panel)
     now = fitted.at(len(fitted.time) - 1)

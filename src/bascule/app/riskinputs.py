@@ -6,24 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bascule.core import ConfigError
+from bascule.core import ConfigError, yaml_mapping
 
 if TYPE_CHECKING:
     from bascule.core import Panel
-
-
-def mapping(path: Path) -> dict[str, Any]:
-    """A YAML file that is a mapping."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"cannot be read: {reason}", where=str(path), remedy="correct the file") from None
-    if not isinstance(content, dict):
-        raise ConfigError("the file is no mapping", where=str(path), remedy="write key: value")
-    return content
 
 
 def shares(path: Path) -> dict[str, float]:
@@ -31,7 +17,7 @@ def shares(path: Path) -> dict[str, float]:
     from bascule.core import Instrument
 
     found: dict[str, float] = {}
-    for name, value in mapping(path).items():
+    for name, value in yaml_mapping(path).items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigError(
                 f"{name}: {value!r} is no weight", where=str(path), remedy="write BTC_USDT: 0.25"
@@ -52,7 +38,7 @@ def graph_and_texts(path: Path) -> tuple[Any, dict[str, str]]:
     """A causal graph and the factor texts of its nodes."""
     from bascule.risk import Dag, DagSettings
 
-    content = mapping(path)
+    content = yaml_mapping(path)
     texts = content.pop("data", {})
     if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
         raise ConfigError("data must give a factor text for each node", where=str(path), remedy="node: text")

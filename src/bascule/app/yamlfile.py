@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
-from bascule.core import ConfigError, Settings
+from bascule.core import Settings, yaml_mapping
 
 S = TypeVar("S", bound=Settings)
 
@@ -22,16 +20,7 @@ def mapping(path: Path, *, see: str = "the documentation") -> dict[str, Any]:
     Raises:
         ConfigError: the file cannot be read, or is no mapping.
     """
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"cannot be read: {reason}", where=str(path), remedy="name a YAML file") from None
-    if values is not None and not isinstance(values, dict):
-        raise ConfigError(
-            "is no mapping of settings", where=str(path), remedy=f"write lines such as key: value; see {see}"
-        )
-    return values or {}
+    return yaml_mapping(path, remedy=f"write lines such as key: value; see {see}")
 
 
 def read_settings(kind: type[S], path: Path | None, *, where: str = "options") -> S:

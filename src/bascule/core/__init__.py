@@ -17,6 +17,7 @@ from bascule.core.panel import Panel
 from bascule.core.progress import Progress, silent
 from bascule.core.settings import Settings
 from bascule.core.timeframe import Moment, Timeframe, moment
+from bascule.core.yamls import yaml_mapping, yaml_value
 
 __all__ = [
     "BasculeError",
@@ -39,4 +40,6 @@ __all__ = [
     "UniverseError",
     "moment",
     "silent",
+    "yaml_mapping",
+    "yaml_value",
 ]

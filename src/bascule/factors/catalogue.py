@@ -11,7 +11,7 @@ from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
-from bascule.core import ConfigError, DataError, Registry, extensions
+from bascule.core import ConfigError, DataError, Registry, extensions, yaml_value
 from bascule.factors.alpha158 import alpha158
 from bascule.factors.alpha360 import alpha360
 from bascule.factors.factor import Factor
@@ -96,13 +96,7 @@ LIBRARIES: Registry[Callable[[], Iterable[Factor]]] = Registry(
 
 
 def _read(text: str, place: str) -> tuple[Factor, ...]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"not YAML: {reason}", where=place, remedy="correct the file") from None
+    content = yaml_value(text, place)
     if isinstance(content, Mapping) and "factors" in content:
         content = content["factors"]
     if isinstance(content, Mapping):

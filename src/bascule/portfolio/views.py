@@ -17,12 +17,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from bascule.core import ConfigError, DataError, Settings
+from bascule.core import ConfigError, DataError, Settings, yaml_mapping
 from bascule.evaluate.rows import Float64Array
 from bascule.risk import RiskModel
 
@@ -84,16 +84,7 @@ def load_views(path: Path) -> ViewSettings:
     Raises:
         ConfigError: the file cannot be read, or is not one.
     """
-    import yaml
-
-    try:
-        content: Any = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"cannot be read: {reason}", where=str(path), remedy="correct the file") from None
-    if not isinstance(content, dict):
-        raise ConfigError("no views in the file", where=str(path), remedy="write per: and views:")
-    return ViewSettings.read(content, where=str(path))
+    return ViewSettings.read(yaml_mapping(path, remedy="write per: and views:"), where=str(path))
 
 
 def parse_view(text: str, names: Sequence[str]) -> tuple[Float64Array, float]:

@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from bascule.core import ConfigError, Settings
+from bascule.core import ConfigError, Settings, yaml_mapping
 from bascule.risk.extra import require
 
 Role = Literal["mediator", "confounder", "collider", "neutral"]
@@ -92,19 +92,7 @@ class Dag:
         Raises:
             ConfigError: the file cannot be read, or holds no graph.
         """
-        import yaml
-
-        try:
-            content: Any = yaml.safe_load(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())
-            raise ConfigError(
-                f"cannot be read: {reason}", where=str(path), remedy="correct the file"
-            ) from None
-        if not isinstance(content, dict):
-            raise ConfigError(
-                "no graph in the file", where=str(path), remedy="write treatment, outcome, edges"
-            )
+        content = yaml_mapping(path, remedy="write treatment, outcome, edges")
         return cls.of(DagSettings.read(content, where=str(path)), where=str(path))
 
     def _check(self, where: str) -> None:

@@ -19,12 +19,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from bascule.core import ConfigError, Panel, Settings, moment
+from bascule.core import Panel, Settings, moment, yaml_mapping
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 
@@ -178,19 +178,7 @@ class FaultPlan(Settings):
         Raises:
             ConfigError: the file is missing, no YAML, or not a plan.
         """
-        import yaml
-
-        try:
-            values: Any = yaml.safe_load(path.read_text("utf-8"))
-        except OSError as error:
-            raise ConfigError(
-                f"cannot be read: {error.strerror}", where=str(path), remedy="name a fault plan"
-            ) from None
-        except yaml.YAMLError as error:
-            raise ConfigError(f"no YAML: {error}", where=str(path), remedy="correct the file") from None
-        if not isinstance(values, dict):
-            raise ConfigError("a fault plan is a mapping", where=str(path), remedy="begin with 'faults:'")
-        return cls.read(values, where=str(path))
+        return cls.read(yaml_mapping(path, remedy="begin with 'faults:'"), where=str(path))
 
     def halts(self) -> dict[str, int]:
         """Symbol → Unix milliseconds of its delisting."""
