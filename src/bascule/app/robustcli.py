@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from bascule.app.command import Commands, answer, note
+from bascule.app.command import Code, Commands, answer, note
 from bascule.app.console import bar
 from bascule.app.options import BundlePath, SettingsFile
 
@@ -129,3 +129,59 @@ def show(report: Report, page: Path) -> None:
         f"{report.trials} trials on this window before"
     )
     answer({**report.to_dict(), "page": page}, table, overall, str(page))
+
+
+@robust_app.command(
+    "lookahead",
+    resume="run the same command again: it begins anew",
+    example="bascule robust lookahead runs/demo/bundles --data runs/demo/store --days 10",
+)
+def robust_lookahead(
+    bundle: BundlePath,
+    data: Annotated[Path, typer.Option(help="store with the candles of the days and the bundle's look-back")],
+    days: Annotated[int, typer.Option(min=2, help="so many of the signals' last days are traded")] = 14,
+    cuts: Annotated[int, typer.Option(min=1, help="at so many moments the future is withheld")] = 4,
+    folder: Annotated[
+        Path | None, typer.Option(help="where freqtrade works; default runs/lookahead-<bundle>")
+    ] = None,
+) -> None:
+    """Withhold the future from a backtest of the whole book: no order may change; exit code 1 if one does."""
+    import numpy as np
+
+    from bascule.app.trials import RUNS
+    from bascule.bridge.freqtrade import wholebook
+    from bascule.bridge.freqtrade.config import TradeSettings
+    from bascule.bridge.freqtrade.run import Job
+    from bascule.core import moment
+    from bascule.data.export import to_freqtrade
+    from bascule.data.store import Store
+    from bascule.signals import Bundle
+
+    opened = Bundle.open(bundle)
+    bar_of = opened.spec.bar
+    home = folder or RUNS / f"lookahead-{opened.id[:8]}"
+    stop = moment(opened.manifest.signals.end.removesuffix("Z"))
+    begin = bar_of.floor(stop - np.timedelta64(days, "D"))
+    # computed as a live bot does it: of stored signals one could not see how they came about
+    trade = TradeSettings(mode="computed")
+    job = Job(opened, home, home / "data", trade, start=begin, end=stop)
+    with bar("Backtests with the future withheld") as progress:
+        to_freqtrade(
+            Store.open(data),
+            bar_of,
+            job.datadir,
+            market=opened.spec.market,
+            instruments=opened.instruments,
+            end=stop,  # from the beginning: also who is gone by then has a file
+            progress=progress,
+        )
+        found = wholebook.lookahead(job, cuts=cuts)
+    verdict = "bias" if found.has_bias else "no look-ahead"
+    lines = [f"{verdict}: {found.orders:,} orders compared, the future withheld at {len(found.runs)} moments"]
+    lines += [
+        f"  {one.run}: {'missing' if one.missing else 'only there'}: {one.deed}"
+        for one in found.differences[:10]
+    ]
+    answer({**vars(found), "has_bias": found.has_bias}, *lines)
+    if found.has_bias:
+        raise typer.Exit(Code.FOUND)

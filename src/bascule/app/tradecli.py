@@ -51,12 +51,15 @@ def trade_prepare(
     chosen = prepare.PrepareSettings.read(given, where=str(settings or "options"))
     prepare.prepare(bundle, folder, chosen)
     secrets = prepare.required(chosen)
-    answer(
-        {"folder": folder, "mode": chosen.mode, "secrets": secrets},
-        f"{folder}: ready for mode {chosen.mode}. Secrets it needs, in {folder / '.env'}:",
-        *(f"  {name}  {what}" for name, what in secrets.items()),
-        f"then: bascule trade check {folder}; bascule trade start {folder}",
-    )
+    lines = [f"{folder}: ready for mode {chosen.mode}. Secrets it needs, in {folder / '.env'}:"]
+    lines += [f"  {name}  {what}" for name, what in secrets.items()]
+    lines.append(f"then: bascule trade check {folder}; bascule trade start {folder}")
+    if chosen.mode == "rehearse":
+        lines = [
+            f"{folder}: ready for mode rehearse; its secrets are made up",
+            f"then: bascule trade rehearse {folder} --data STORE",
+        ]
+    answer({"folder": folder, "mode": chosen.mode, "secrets": secrets}, *lines)
 
 
 @trade_app.command("check", example="bascule trade check bot --offline")
@@ -255,3 +258,63 @@ def _show(found: LiveCheck, path: Path) -> None:
     ):
         table.add_row(name.replace("_", " "), format(figure[name], form))
     answer({**figure, "page": path}, table, str(path))
+
+
+@trade_app.command(
+    "rehearse",
+    resume="run the same command without --start and --fresh to go on from here",
+    example="bascule trade prepare runs/demo/bundles bot --mode rehearse\n"
+    "bascule trade rehearse bot --data runs/demo/store --hours 24",
+)
+def trade_rehearse(
+    folder: Folder,
+    data: Annotated[
+        Path, typer.Option(help="store with the candles of the rehearsal and the bundle's look-back")
+    ],
+    start: Annotated[
+        str | None,
+        typer.Option(help="first candle, UTC; default where the newest model's window begins, or go on"),
+    ] = None,
+    hours: Annotated[float, typer.Option(help="length, in hours of the exchange")] = 48,
+    every: Annotated[
+        int | None, typer.Option(help="seconds between two looks of the bot; default a sixth of a candle")
+    ] = None,
+    pace: Annotated[
+        float, typer.Option(help="real seconds that a look takes at least, to watch it at leisure")
+    ] = 0,
+    faults: Annotated[Path | None, typer.Option(help="YAML of what goes wrong (docs/rehearse.md)")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="forget the bot's earlier rehearsals")] = False,
+) -> None:
+    """Let a bot trade stored candles on a replayed exchange; exit code 1 if its books do not reconcile."""
+    from bascule.bridge.exchange import FaultPlan
+    from bascule.bridge.freqtrade import preflight
+    from bascule.bridge.freqtrade.rehearsal import RehearsalSettings, rehearse
+    from bascule.data.store import Store
+    from bascule.signals import Bundle
+
+    values = {"hours": hours, "every": every, "pace": pace, "fresh": fresh}
+    settings = RehearsalSettings.read(values, where="options")
+    bar_of = Bundle.open(preflight.configuration(folder)["bascule"]["bundle"]).spec.bar
+    with bar("Rehearsal") as progress:
+        found = rehearse(
+            folder,
+            Store.open(data).panel(bar_of),
+            start=start,
+            settings=settings,
+            faults=None if faults is None else FaultPlan.load(faults),
+            progress=progress,
+        )
+    status = found.status
+    table = Table("", "", box=None)
+    for name, told in (
+        ("exchange's time", f"{str(found.begin)[:16]} to {str(found.end)[:16]} UTC"),
+        ("orders on the exchange", f"{found.orders:,}"),
+        ("trades", f"{len(status.open)} open, {status.closed} closed, {status.profit:+,.2f} on closed ones"),
+        ("balances", ", ".join(f"{float(v):,.8g} {k}" for k, v in found.balances.items())),
+        ("faults that struck", ", ".join(f"{k} {v}" for k, v in found.faults.items()) or "none planned"),
+        ("unaccounted for", "; ".join(found.differences) or "nothing: every unit is in the books"),
+    ):
+        table.add_row(name, Text(told))
+    answer({**vars(found), "status": vars(status)}, table)
+    if found.differences:
+        raise typer.Exit(Code.FOUND)

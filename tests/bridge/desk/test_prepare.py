@@ -61,6 +61,28 @@ def test_no_secret_is_written_whatever_the_environment(
     assert scan([tmp_path / "bot"], secrets) == ()
 
 
+def test_a_rehearsals_secrets_are_made_up_once(spot: Research, tmp_path: Path) -> None:
+    folder = tmp_path / "bot"
+    settings = PrepareSettings(mode="rehearse")
+    prepare.prepare(spot.bundle.path.parent, folder, settings)
+    assert (folder / ".env").stat().st_mode & 0o777 == 0o600
+    made = prepare.load_environment(folder, {})
+    assert set(made) == set(prepare.required(settings))
+    prepare.validate(config(folder), made)
+    prepare.prepare(spot.bundle.path.parent, folder, settings)
+    assert prepare.load_environment(folder, {}) == made
+    prepare.prepare(spot.bundle.path.parent, tmp_path / "live", PrepareSettings(mode="live"))
+    assert not (tmp_path / "live" / ".env").exists()
+
+
+def test_a_bot_does_not_follow_a_name_that_may_change(spot: Research, tmp_path: Path) -> None:
+    """A run's `bundles` leads to the folder of its newest settings; the bot stays with the one it was given."""
+    (tmp_path / "bundles").symlink_to(spot.bundle.path.parent)
+    prepare.prepare(tmp_path / "bundles", tmp_path / "bot", PrepareSettings())
+    (tmp_path / "bundles").unlink()
+    assert (tmp_path / "bot" / "current").resolve() == spot.bundle.path
+
+
 def test_the_three_modes_differ_in_little(spot: Research, tmp_path: Path) -> None:
     configs = {}
     for mode in MODES:

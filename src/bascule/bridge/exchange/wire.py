@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_FINEST = 10  # decimals of a price; freqtrade takes ticks of more than 1e-11
 _WIDE = Context(prec=80, rounding=ROUND_HALF_UP)
 Json = dict[str, Any] | list[Any]
 
@@ -89,14 +90,14 @@ def power_of_ten(exponent: int) -> str:
 
 
 def price_decimals(prices: NDArray[np.float32]) -> int:
-    """Decimals that write every one of these float32 prices exactly enough.
+    """Decimals of orders' prices: a tick is the last of nine digits of the smallest price, which float32 has.
 
-    A float32 reads back from at most 9 significant digits, and the smallest price has the most leading zeros.
+    At most `_FINEST`: freqtrade trades nothing whose ticks are finer.
     """
     known = prices[np.isfinite(prices) & (prices > 0)]
     if not len(known):
         return 8
-    return min(max(8 - math.floor(math.log10(float(known.min()))), 0), 18)
+    return min(max(8 - math.floor(math.log10(float(known.min()))), 0), _FINEST)
 
 
 def quantity_decimals(prices: NDArray[np.float32]) -> int:

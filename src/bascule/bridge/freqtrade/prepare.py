@@ -16,20 +16,23 @@
    exchange's prices with freqtrade's own wallet; ``live`` is live. The three differ in the exchange section,
    in ``dry_run`` and in the database's name, and in nothing else.
 4. Running it again brings configuration and strategy up to date and keeps database, logs and ``.env``.
+   A rehearsal's ``.env`` is made up where there is none: its secrets open nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from bascule.bridge.exchange import exchange_config
+from bascule.bridge.exchange import Keys, exchange_config
 from bascule.bridge.freqtrade import config as base
 from bascule.bridge.freqtrade.config import TradeSettings
 from bascule.bridge.freqtrade.run import STRATEGY, Workspace, workspace
@@ -287,6 +290,8 @@ def prepare(
     point(folder / LINK, (follows if follows.exists() else bundle.path).absolute())
     space = workspace(folder, values, source=source)
     _write(folder / ENV_EXAMPLE, _example(settings))
+    if settings.mode == "rehearse":
+        _made_up(folder / ".env", settings)
     _write(folder / ".gitignore", ".env\n*.sqlite*\nlogs/\n")
     return space
 
@@ -294,6 +299,20 @@ def prepare(
 def _write(path: Path, text: str) -> None:
     with atomic_file(path) as aside:
         aside.write_text(text, "utf-8")
+
+
+def _made_up(path: Path, settings: PrepareSettings) -> None:
+    """Secrets of a rehearsal, which open nothing real; a file that is there is left as it is."""
+    made = {KEY: Keys.key, SECRET: Keys.secret}
+    lines = [
+        f"{name}={made.get(name) or 'k' + secrets.token_hex(32)}"
+        for name in required(settings)
+        if name not in (TELEGRAM, CHAT, PRODUCERS)
+    ]
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write("# made up for rehearsals\n" + "\n".join(lines) + "\n")
 
 
 def _example(settings: PrepareSettings) -> str:
