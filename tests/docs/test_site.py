@@ -75,4 +75,7 @@ def test_the_search_knows_both_languages(site: Path) -> None:
     index = json.loads(text[text.index("{") : text.rindex("}") + 1])
     terms = index["terms"] | index["titleterms"]
     assert {"embargo", "未来函数", "因子"} <= set(terms)
-    assert "Script=Han" in (site / "_static/language_data.js").read_text("utf-8")
+    script = (site / "_static/language_data.js").read_text("utf-8")
+    assert "Script=Han" in script
+    stemmer = re.search(r"window\.Stemmer = (\w+);", script)
+    assert stemmer and f"var {stemmer[1]}=" in script  # else every search ends in an error

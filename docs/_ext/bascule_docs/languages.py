@@ -44,6 +44,9 @@ function splitQuery(query) {
 class SearchBoth(SearchChinese):
     """Sphinx's Chinese search, which takes English words too, with a splitter for queries."""
 
+    language_name = (
+        "English"  # of the stemmer's script: Sphinx 9.0 asks for a Chinese one, which there is not
+    )
     js_splitter_code = SPLITTER
 
 
