@@ -23,6 +23,7 @@ from bascule.bridge.freqtrade.book import INITIAL_STOP, BookStrategy
 from bascule.bridge.freqtrade.trading import gearing, neutral, sizing, stops
 from bascule.bridge.freqtrade.trading.closed import fails_with
 from bascule.bridge.freqtrade.trading.guard import Guard
+from bascule.bridge.freqtrade.trading.untouched import untouched
 
 
 class PositionStrategy(BookStrategy):
@@ -134,6 +135,7 @@ class PositionStrategy(BookStrategy):
             if distance > 0.0:
                 trade.set_custom_data(INITIAL_STOP, distance)
 
+    @untouched
     def adjust_trade_position(
         self,
         trade: Any,
@@ -196,6 +198,7 @@ class PositionStrategy(BookStrategy):
 
     # -- leaving -----------------------------------------------------------------------------------------
 
+    @untouched
     def custom_stoploss(
         self,
         pair: str,
@@ -231,6 +234,8 @@ class PositionStrategy(BookStrategy):
                 break_even=self.break_even.value,
                 trail=self.trail_distance.value,
             )
+        if not after_fill and trade.stop_loss and side * stop <= side * trade.stop_loss:
+            return None  # freqtrade would come to the same, by many decimal numbers
         return float(stoploss_from_absolute(stop, current_rate, trade.is_short, trade.leverage))
 
     def custom_exit(

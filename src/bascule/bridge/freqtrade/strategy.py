@@ -29,6 +29,7 @@ from bascule.bridge.freqtrade.signalled import LIVE_MODES
 from bascule.bridge.freqtrade.supervised import SupervisedStrategy
 from bascule.bridge.freqtrade.trading import gates, neutral, pricing
 from bascule.bridge.freqtrade.trading.closed import fails_with
+from bascule.bridge.freqtrade.trading.untouched import untouched
 from bascule.core import BridgeError
 
 __all__ = ["LIVE_MODES", "FactorStrategy"]
@@ -163,6 +164,7 @@ class FactorStrategy(SupervisedStrategy):
         """A passive price first."""
         return self._price(pair, side == "long", proposed_rate, self._tried(pair, True, current_time))
 
+    @untouched
     def custom_exit_price(
         self,
         pair: str,
@@ -251,6 +253,7 @@ class FactorStrategy(SupervisedStrategy):
             far = float(side[0][0]) if side else proposed
         return pricing.limit_price(buy, proposed, tried, settings, far=far)
 
+    @untouched
     def order_filled(self, pair: str, trade: Any, order: Any, current_time: datetime, **kwargs: Any) -> None:
         """The next order is a new intent."""
         self._tries.pop((pair, order.ft_order_side == trade.entry_side), None)
@@ -258,6 +261,7 @@ class FactorStrategy(SupervisedStrategy):
 
     # -- leaving -----------------------------------------------------------------------------------------
 
+    @untouched
     def custom_exit(
         self,
         pair: str,
