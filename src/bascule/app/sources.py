@@ -95,7 +95,10 @@ def source_fingerprint(config: RunConfig) -> Any:
 
 def health_table(report: HealthReport) -> Table:
     """The findings as a terminal table, one row a kind, worst first."""
-    table = Table("severity", "finding", "instruments", "count", "first", "last", "example", box=None)
+    table = Table(box=None)
+    for name in ("severity", "finding", "coins", "count", "first", "last"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("example", overflow="fold")
     for kind in report.summary():
         color = _COLORS[kind["severity"]]
         table.add_row(
@@ -103,8 +106,8 @@ def health_table(report: HealthReport) -> Table:
             kind["name"],
             str(kind["instruments"]),
             f"{kind['count']:,}",
-            kind["first"],
-            kind["last"],
+            kind["first"][:10],
+            kind["last"][:10],
             kind["example"],
         )
     return table
