@@ -182,7 +182,9 @@ def _replayed(job: Job, plan: dict[str, Any], arguments: Sequence[str]) -> dict[
 
 
 def _report(whole: Sequence[Deed], others: Mapping[str, Sequence[Deed]]) -> BookReport:
-    compared, labels, differences = 0, [], []
+    compared = 0
+    labels: list[str] = []
+    differences: list[Difference] = []
     for name, deeds in others.items():
         until = int(name) if name.isdigit() else None
         compared += sum(until is None or one.at <= until for one in whole)
@@ -350,7 +352,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     plain = backtesting.Backtesting
 
-    class WholeBook(plain):
+    class WholeBook(backtesting.Backtesting):
         def start(self) -> None:
             found = _replay(self, plain, json.loads(chosen.plan.read_text("utf-8")))
             write_json(chosen.told, {name: [asdict(one) for one in deeds] for name, deeds in found.items()})
