@@ -85,7 +85,7 @@ class SignalStrategy(IStrategy):
             self._mode = self._choose_mode(config, options)
             self._check_fit(config)
             self._live = config.get("runmode") in LIVE_MODES
-            self._coarse = tuple(self._open_coarse(one) for one in self._trading.fusion)
+            self._coarse = tuple(self._open_coarse(one, config) for one in self._trading.fusion)
             health = HealthSettings.read(options.get("health") or {}, where="bascule.health")
         except BasculeError as error:
             raise OperationalException(str(error)) from None
@@ -116,8 +116,9 @@ class SignalStrategy(IStrategy):
             )
         return path
 
-    def _open_coarse(self, settings: fusion.FusionSettings) -> Source:
+    def _open_coarse(self, settings: fusion.FusionSettings, config: dict[str, Any]) -> Source:
         coarse, own = Bundle.open(settings.bundle), self._bundle.spec
+        require_trusted(coarse, config)
         bar = coarse.spec.bar
         if (
             bar.seconds <= own.bar.seconds

@@ -3,7 +3,8 @@
 Live trading takes signed bundles only (`signals.signing`). The public keys stand in the configuration under
 ``bascule.trusted_keys``; ``bascule.unsigned: true`` takes unsigned ones all the same. Dry runs and backtests
 take unsigned bundles; a signature that is damaged, or of a key that is not trusted, is refused wherever
-trusted keys are named.
+trusted keys are named. For models that the bot trains itself (FreqAI) nobody vouches: they trade live only
+where unsigned bundles may.
 """
 
 from __future__ import annotations
@@ -18,12 +19,17 @@ from bascule.core import BridgeError
 from bascule.signals import Bundle, signing
 
 
-def require_trusted(bundle: Bundle, config: dict[str, Any]) -> str | None:
+def require_trusted(bundle: object, config: dict[str, Any]) -> str | None:
     """The id of the key that vouches for a bundle; None where it is unsigned and may be.
+
+    Args:
+        bundle: what is traded: a `Bundle`, or a recipe by which the bot trains models of its own.
+        config: freqtrade's configuration.
 
     Raises:
         BundleError: it must be signed and is not, or its signature does not hold.
-        BridgeError: ``bascule.trusted_keys`` is no list of files.
+        BridgeError: it is no bundle, and live trading takes signed ones only; or ``bascule.trusted_keys`` is
+            no list of files.
     """
     options = config.get("bascule") or {}
     named, unsigned = options.get("trusted_keys") or [], options.get("unsigned", False)
@@ -36,7 +42,16 @@ def require_trusted(bundle: Bundle, config: dict[str, Any]) -> str | None:
             f"neither true nor false: {unsigned!r}", where="bascule.unsigned", remedy="say which"
         )
     trusted = [Path(one).expanduser() for one in named]
-    if config.get("runmode") == RunMode.LIVE and not unsigned:
+    must = config.get("runmode") == RunMode.LIVE and not unsigned
+    if not isinstance(bundle, Bundle):
+        if must:
+            raise BridgeError(
+                "the bot trains its models itself, and live trading takes signed ones only",
+                where="bascule.unsigned",
+                remedy="trade a signed bundle; or set bascule.unsigned: true and bear it",
+            )
+        return None
+    if must:
         return signing.require_signed(bundle.path, trusted)
     return signing.signer(bundle.path, trusted) if trusted else None
 
