@@ -1,4 +1,4 @@
-"""The pages of the documentation as text: which there are, their fenced blocks, their links, their commands."""
+"""The pages of the documentation as text: their fenced blocks, their links, their commands."""
 
 from __future__ import annotations
 

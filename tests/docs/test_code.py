@@ -13,8 +13,15 @@ from tests.docs.pages import DOCS, ROOT, blocks, name, pages
 
 # executed by tests of their own: tests/extending takes these pages apart, tests/notebooks the tutorial
 ELSEWHERE = ("docs/howto/", "docs/tutorial.md", "docs/zh/", "CONTRIBUTING.md")
-# they train models or start qlib
-SLOW = ("docs/concepts/bundle.md", "docs/qlib.md", "docs/risk.md", "docs/rehearse.md", "README.md")
+# they train models, or start qlib or freqtrade
+SLOW = (
+    "docs/concepts/bundle.md",
+    "docs/freqai.md",
+    "docs/qlib.md",
+    "docs/risk.md",
+    "docs/rehearse.md",
+    "README.md",
+)
 
 
 def _with_python() -> list[Path]:

@@ -24,8 +24,8 @@ FLOORS = (
 MODULES: dict[str, tuple[str, ...] | None] = {
     "kernels": None,
     "data": (
-        "store", "readers", "prepare", "synthetic", "planted", "health", "issues", "repair", "live", "universe",
-        "memberships", "pointintime", "resample", "composite", "update", "export", "sources",
+        "store", "readers", "prepare", "synthetic", "planted", "health", "issues", "repair", "live",
+        "universe", "memberships", "pointintime", "resample", "composite", "update", "export", "sources",
     ),
     "bridge.freqtrade": (
         "config", "run", "results", "bias", "prepare", "preflight", "emergency", "secrets", "livecheck",

@@ -169,9 +169,9 @@ def settings() -> str:
     text = [
         "# Settings",
         "",
-        "Every key of every YAML file that a command reads, from the settings models themselves. Unknown keys and "
-        "values out of range are one error that names the place. `bascule schema` prints the JSON Schema of a run's "
-        "file, for editors.",
+        "Every key of every YAML file that a command reads, from the settings models themselves. Unknown keys "
+        "and values out of range are one error that names the place. `bascule schema` prints the JSON Schema of "
+        "a run's file, for editors.",
         "",
     ]
     targets: dict[str, str] = {}
@@ -309,8 +309,8 @@ def operators() -> str:
         "# Operators",
         "",
         f"The factor language has {len(OPERATORS)} operators, this page is made from their registry "
-        "(`bascule.expr.OPERATORS`). Fields are `$open`, `$high`, `$low`, `$close`, `$volume`, `$vwap` and whatever "
-        "else a panel holds; `+ - * / ** > >= < <= == != & |` and numbers are as in qlib. "
+        "(`bascule.expr.OPERATORS`). Fields are `$open`, `$high`, `$low`, `$close`, `$volume`, `$vwap` and "
+        "whatever else a panel holds; `+ - * / ** > >= < <= == != & |` and numbers are as in qlib. "
         '`bascule factor explain "…"` shows how a text is computed.',
         "",
         "`n` counts candles, the current one included; where `0` is allowed it means all history.",
