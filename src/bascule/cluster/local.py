@@ -4,23 +4,27 @@
 2. When a worker dies (killed, out of memory), the pool is broken: whatever was handed out is suspect, and is
    run again, one at a time, in a new pool. A task that is alone when the pool breaks is what broke it.
 3. A task that has broken the pool more often than is allowed ends the work, by name.
+4. Ctrl-C reaches all processes of a terminal: workers leave it to the parent, which then waits for none of
+   them. What was finished by then is in the journal.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for
+from types import TracebackType
 from typing import Any, TypeVar
 
 from bascule.cluster.executor import ClusterSettings, Executor, Work, noted
 from bascule.cluster.shared import Files, Shared, opened
-from bascule.core import BasculeError
+from bascule.core import BasculeError, ConfigError, ExtensionRecord, extensions
 
 R = TypeVar("R")
 
@@ -32,6 +36,7 @@ class Processes(Executor):
         super().__init__(settings)
         self._count = settings.workers or max(1, (os.cpu_count() or 1) // settings.threads)
         self._pool: ProcessPoolExecutor | None = None
+        self._began = 0
 
     @property
     def workers(self) -> int:
@@ -93,10 +98,14 @@ class Processes(Executor):
             )
 
     def _ready(self) -> ProcessPoolExecutor:
+        if self._began != extensions.generation():  # workers know the extensions of their beginning
+            self.close()
         if self._pool is None:
             # no fork: parents hold threads (engine, BLAS) whose locks a forked child would inherit
             context = multiprocessing.get_context("forkserver")
-            self._pool = ProcessPoolExecutor(self._count, context, initializer=_die_with_parent)
+            own = [(one.source, one.record) for one in extensions.loaded() if one.source]
+            self._began = extensions.generation()
+            self._pool = ProcessPoolExecutor(self._count, context, initializer=_begin, initargs=(own,))
         return self._pool
 
     def close(self) -> None:
@@ -105,9 +114,31 @@ class Processes(Executor):
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the processes; interrupted, without waiting for what they are at."""
+        if self._pool is not None and kind is not None and not issubclass(kind, Exception):
+            processes: dict[int, Any] | None = self._pool._processes  # kill_workers() is new in Python 3.14
+            for process in list((processes or {}).values()):
+                process.kill()
+        super().__exit__(kind, error, trace)
+
+
+def _begin(own: Sequence[tuple[str, ExtensionRecord]]) -> None:
+    """What a worker does first: see `_die_with_parent`; and load the parent's extensions, byte by byte."""
+    _die_with_parent()
+    extensions.load_all([source for source, _ in own], where="worker")
+    if (lack := extensions.lacking([record for _, record in own])) is not None:
+        raise ConfigError(lack, where="worker", remedy="the file changed meanwhile: start again")
+
 
 def _die_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever: it holds both ends of the queue."""
+    """A worker whose parent was killed would wait for work for ever: it holds both ends of the queue.
+
+    Ctrl-C is the parent's to answer.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
 
