@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -48,6 +49,15 @@ def test_a_run_reads_a_store_and_knows_when_it_has_grown(tmp_path: Path) -> None
     store.write(MARKET[~half], "1h")
     assert before != source_fingerprint(config)
     assert len(read_source(config)) == len(MARKET)
+
+
+def test_a_markets_panel_is_that_of_its_store(tmp_path: Path) -> None:
+    market = generate(SyntheticSettings(instruments=7, days=40, late=0, delisted=0))
+    stored, own = store_of(tmp_path / "toy", market.frame).panel("1h"), market.panel(top=5)
+    assert own.instruments == stored.instruments and (own.time == stored.time).all()
+    np.testing.assert_array_equal(own["close"], stored["close"])
+    np.testing.assert_array_equal(own["vwap"], stored["vwap"])
+    assert own.members.sum(1).max() == 5 and market.panel().members.sum(1).max() == 7
 
 
 def test_a_store_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:

@@ -62,12 +62,10 @@ def read(
 
 
 def _generated() -> Candles:
-    from bascule.data.prepare import prepare
     from bascule.data.synthetic import SyntheticSettings, generate
 
     settings = SyntheticSettings()
-    market = generate(settings)
-    return Candles(prepare(Panel.from_long(market.frame, market.timeframe)), "synthetic market", settings)
+    return Candles(generate(settings).panel(), "synthetic market", settings)
 
 
 def _run(path: Path) -> Candles:

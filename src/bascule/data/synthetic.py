@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from bascule.core import Instrument, Progress, Settings, Timeframe, moment, silent
+from bascule.core import Instrument, Panel, Progress, Settings, Timeframe, moment, silent
 from bascule.core.timeframe import TimeArray
 from bascule.data.planted import PLANTED, Bars, Float64Array, PlantedAlpha
 
@@ -95,6 +95,18 @@ class SyntheticMarket:
     frame: pd.DataFrame
     timeframe: Timeframe
     planted: tuple[PlantedAlpha, ...]
+
+    def panel(self, *, top: int | None = None) -> Panel:
+        """The market as a prepared panel, ready for factors.
+
+        Args:
+            top: universe of this many by traded value of 30 days, point-in-time; None = all that trade.
+        """
+        from bascule.data.prepare import prepare
+        from bascule.data.universe import UniverseSettings, membership
+
+        found = prepare(Panel.from_long(self.frame, self.timeframe))
+        return found if top is None else found.with_universe(membership(found, UniverseSettings(top=top)))
 
 
 def is_synthetic(instruments: Iterable[str]) -> bool:
