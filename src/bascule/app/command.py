@@ -117,7 +117,7 @@ def _outer(function: Callable[..., Any], resume: str, answers: bool) -> Callable
 
     @functools.wraps(function)
     def outer(*, as_json: bool = False, **values: Any) -> None:
-        with _interruptible(resume, as_json):
+        with _interruptible(resume if answers else None, as_json):
             if as_json:
                 _say_json(function, values)
             else:
@@ -150,14 +150,18 @@ def _say_json(function: Callable[..., Any], values: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _interruptible(resume: str, as_json: bool) -> Iterator[None]:
+def _interruptible(resume: str | None, as_json: bool) -> Iterator[None]:
+    """What Ctrl-C ends in: a line on how to go on; a server (None) was just told to stop."""
     try:
         yield
     except KeyboardInterrupt:
+        if resume is None:
+            note("stopped")
+            raise typer.Exit(Code.FINE) from None
         if as_json:
             _write({"error": _document("Interrupted", None, "interrupted", resume)})
         else:
-            errors.print(f"\ninterrupted; {resume}", highlight=False, markup=False, soft_wrap=True)
+            note(f"\ninterrupted; {resume}")
         raise typer.Exit(Code.INTERRUPTED) from None
 
 

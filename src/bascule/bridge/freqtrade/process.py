@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -61,6 +62,7 @@ def freqtrade(
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             env=_environment(),
+            process_group=0,  # its workers end with it, and Ctrl-C is ours to answer
         )
         try:
             code = process.wait(timeout)
@@ -71,8 +73,8 @@ def freqtrade(
                 remedy="choose a shorter time range or fewer pairs, or allow more time",
             ) from None
         finally:
-            if process.poll() is None:  # timed out or interrupted: leave no orphan
-                process.kill()
+            if process.poll() is None:  # timed out or interrupted: leave no orphan, no worker either
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
     output = log.read_text("utf-8", errors="replace")
     # a configuration error ends freqtrade with status 0, so the log decides too
