@@ -76,7 +76,7 @@ def test_a_rehearsals_secrets_are_made_up_once(spot: Research, tmp_path: Path) -
 
 
 def test_a_bot_does_not_follow_a_name_that_may_change(spot: Research, tmp_path: Path) -> None:
-    """A run's `bundles` leads to the newest settings' folder; the bot stays with the one that it was given."""
+    """A run's `bundles` leads to the newest settings' folder; the bot stays with the one it was given."""
     (tmp_path / "bundles").symlink_to(spot.bundle.path.parent)
     prepare.prepare(tmp_path / "bundles", tmp_path / "bot", PrepareSettings())
     (tmp_path / "bundles").unlink()

@@ -59,6 +59,13 @@ def test_every_stray_has_a_fate(
     assert fate(stray, held, settings) is expected
 
 
+def test_an_order_is_of_no_trade_that_was_opened_later() -> None:
+    sold = replace(BUY, side="sell", at=1_000.0)
+    assert fate(sold, "long", ADOPT, since=1_030.0) is Fate.JOIN  # clocks differ by a little
+    assert fate(sold, "long", ADOPT, since=1_100.0) is Fate.ALARM
+    assert fate(replace(sold, status="open", filled=0.0), "long", ADOPT, since=1_100.0) is Fate.CANCEL
+
+
 def test_positions_are_compared_to_the_lot() -> None:
     steps = dict.fromkeys("ABCD", 0.1)
     theirs, ours = {"A": 1.0, "B": -2.0, "D": 5.0}, {"A": 1.04, "B": 2.0, "C": 0.3}
@@ -92,6 +99,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(Order, "order_by_id", lambda id, pair: id if id in known else None)
     monkeypatch.setattr(Trade, "get_trades_proxy", lambda **_: [])
     monkeypatch.setattr(Trade, "get_open_trades", list)
+    monkeypatch.setattr(Trade, "rollback", lambda: None)
     bot = SimpleNamespace(
         config={"trading_mode": "spot"},
         exchange=SimpleNamespace(_api=venue),
@@ -131,6 +139,20 @@ def test_it_looks_when_it_is_time_and_asks_again_after_silence(desk: Any) -> Non
     reconciler.look(NOW + timedelta(seconds=90))
     assert len(desk.said) == 1
     reconciler.look(NOW + timedelta(seconds=105))
+    assert desk.venue.orders[0]["status"] == "canceled"
+
+
+def test_one_that_fails_does_not_hold_up_the_others(desk: Any) -> None:
+    def stuck(*_: Any) -> None:
+        raise ccxt.ExchangeError("not now")
+
+    really, desk.once.cancel_order = desk.once.cancel_order, stuck
+    reconciler = Reconciler(desk.bot, desk.once, ReconcileSettings(), desk.folder)
+    reconciler.look(NOW, starting=True)
+    assert "left alone" in desk.said[-1] and desk.venue.orders[0]["status"] == "open"
+    desk.once.cancel_order = really
+    desk.venue.orders[0]["timestamp"] = 0
+    reconciler.look(NOW + timedelta(seconds=5))  # in the next loop, not after five minutes
     assert desk.venue.orders[0]["status"] == "canceled"
 
 

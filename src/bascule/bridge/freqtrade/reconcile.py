@@ -86,6 +86,7 @@ class Stray:
         futures: of a perpetual.
         status: open, or one of canceled, expired, rejected, closed.
         filled: base units.
+        at: when it was placed, seconds since 1970.
         leverage: that the bot asked for; None = not known.
     """
 
@@ -98,6 +99,7 @@ class Stray:
     futures: bool
     status: str
     filled: float
+    at: float = 0.0
     leverage: float | None = None
 
     @property
@@ -112,20 +114,24 @@ class Stray:
         return f"{self.pair}: {self.side} {what} {self.id} ({self.status}, {self.filled:.8g} filled)"
 
 
-def fate(stray: Stray, held: str | None, settings: ReconcileSettings) -> Fate:
+def fate(
+    stray: Stray, held: str | None, settings: ReconcileSettings, *, since: float = float("-inf")
+) -> Fate:
     """What is done about an order.
 
     Args:
         stray: the order.
         held: side of the pair's open trade, long or short; None = there is none.
         settings: what is chosen.
+        since: when that trade was opened, seconds since 1970: what was placed well before is not of it.
     """
     if not stray.ours:
         return Fate.ALARM
     # a conditional order that was triggered is closed, and has filled nothing itself
     if stray.status in _CAME_TO_NOTHING and not stray.filled:
         return Fate.FORGET
-    if held is not None and (stray.side == ("buy" if held == "long" else "sell")) == stray.is_entry:
+    along = (stray.side == ("buy" if held == "long" else "sell")) == stray.is_entry
+    if held is not None and along and stray.at >= since - _GRACE:
         return Fate.JOIN
     if held is None and stray.is_entry and settings.entries == "adopt":
         return Fate.ADOPT
@@ -184,22 +190,25 @@ class Reconciler:
         if not starting and now.timestamp() < self._next:
             return
         self._next = now.timestamp() + self.settings.every
+        again = True
         try:
             with self._bot._exit_lock:
-                for stray in self._strays(now, 0.0 if starting else _GRACE):
-                    self._deal_with(stray, now)
+                # all of them, also where one fails
+                strays = self._strays(now, 0.0 if starting else _GRACE)
+                done = [self._tried(stray, now) for stray in strays]
                 self._compare_positions(now)
+                # a doubt is settled in the next loop
+                again = not all(done) or bool(self._doubts)
         except (ccxt.BaseError, FreqtradeException) as error:
             log.warning("orders and positions cannot be compared now: %.200s", error)
-            self._next = now.timestamp()
-        if self._doubts:  # settled in the next loop
+        if again:
             self._next = now.timestamp()
 
     # -- orders ------------------------------------------------------------------------------------------
 
     def _strays(self, now: datetime, grace: float) -> list[Stray]:
         """Orders that the database does not know, oldest first."""
-        found: dict[tuple[str, str], tuple[float, Stray]] = {}
+        found: dict[tuple[str, str], Stray] = {}
         for intent in self._once.intents():
             if 0.0 <= now.timestamp() - intent.at < grace:
                 continue
@@ -207,18 +216,18 @@ class Reconciler:
             if order is None or self._known(order):
                 self._once.forget(intent)
                 continue
-            stray = self._stray(order, True, intent.conditional, intent.leverage)
+            stray = self._stray(order, True, intent.conditional, intent.at, intent.leverage)
             if fate(stray, None, self.settings) is Fate.FORGET:
                 self._once.forget(intent)
                 continue
-            found[stray.pair, stray.id] = (intent.at, stray)
+            found[stray.pair, stray.id] = stray
         for conditional, order in self._open_orders():
             at = float(order.get("timestamp") or 0.0) / 1_000
             if not 0.0 <= now.timestamp() - at < grace and not self._known(order):
                 ours = str(order.get("clientOrderId") or "").startswith(PREFIX)
-                stray = self._stray(order, ours, conditional)
-                found.setdefault((stray.pair, stray.id), (at, stray))
-        return [stray for _, stray in sorted(found.values(), key=lambda one: (one[0], one[1].id))]
+                stray = self._stray(order, ours, conditional, at)
+                found.setdefault((stray.pair, stray.id), stray)
+        return sorted(found.values(), key=lambda one: (one.at, one.id))
 
     def _open_orders(self) -> list[tuple[bool, dict[str, Any]]]:
         """All open orders of the account, and whether they are conditional."""
@@ -243,7 +252,12 @@ class Reconciler:
         return Order.order_by_id(str(order["id"]), str(order["symbol"])) is not None
 
     def _stray(
-        self, order: Mapping[str, Any], ours: bool, conditional: bool, leverage: float | None = None
+        self,
+        order: Mapping[str, Any],
+        ours: bool,
+        conditional: bool,
+        at: float,
+        leverage: float | None = None,
     ) -> Stray:
         return Stray(
             id=str(order["id"]),
@@ -255,16 +269,34 @@ class Reconciler:
             futures=self._futures,
             status=str(order["status"]),
             filled=float(order.get("filled") or 0.0),
+            at=at,
             leverage=leverage,
         )
+
+    def _tried(self, stray: Stray, now: datetime) -> bool:
+        """Deal with an order; False if it has to be tried again."""
+        import ccxt
+        from freqtrade.exceptions import FreqtradeException
+        from freqtrade.persistence import Trade
+
+        try:
+            self._deal_with(stray, now)
+        except (ccxt.BaseError, FreqtradeException) as error:
+            Trade.rollback()
+            log.warning("%s cannot be dealt with now: %.200s", stray, error)
+            return False
+        return True
 
     def _deal_with(self, stray: Stray, now: datetime) -> None:
         from freqtrade.persistence import Trade
 
         trades = Trade.get_trades_proxy(pair=stray.pair, is_open=True)
         trade = trades[0] if trades else None
-        held = None if trade is None else str(trade.trade_direction)
-        what = fate(stray, held, self.settings)
+        if trade is None:
+            what = fate(stray, None, self.settings)
+        else:
+            since = trade.open_date_utc.timestamp()
+            what = fate(stray, str(trade.trade_direction), self.settings, since=since)
         if what is Fate.ALARM:
             whose = "is of no trade" if stray.ours else "was not placed by this bot and is left alone"
             self._alarm(f"{stray.pair} {stray.id}", f"{stray} {whose}", now)
