@@ -1,7 +1,7 @@
 """Finished tasks on disk, so that work which was cut off goes on where it stopped.
 
-SQLite in WAL mode: a result is there wholly or not at all. Results are pickles of this package's own making
-in the user's own folder; a journal is not for files of strangers.
+SQLite in WAL mode: a result is there wholly or not at all. Results are pickles that hold data only
+(`plain.py`): a journal that somebody else wrote has nothing executed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bascule.cluster import plain
 from bascule.core import ConfigError
 
 _DONE = "CREATE TABLE IF NOT EXISTS done (name TEXT PRIMARY KEY, task TEXT NOT NULL, result BLOB NOT NULL)"
@@ -30,7 +31,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, about: str) -> None:
-        self._path = path
+        self._path, self._about = path, about
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._base = sqlite3.connect(path, timeout=60.0)
@@ -57,7 +58,7 @@ class Journal:
         """Results of those of the tasks that are finished.
 
         Raises:
-            ConfigError: a task of a name was another one then.
+            ConfigError: a task of a name was another one then, or its result is damaged or no data.
         """
         found: dict[str, Any] = {}
         for name, task, result in self._base.execute("SELECT name, task, result FROM done"):
@@ -69,15 +70,30 @@ class Journal:
                     where=str(self._path),
                     remedy="remove the file, or name another one",
                 )
-            found[name] = pickle.loads(result)  # noqa: S301 - written by us, see above
+            found[name] = self._read(name, result)
         return found
 
     def add(self, name: str, task: Any, result: Any) -> None:
-        """Keep a result."""
+        """Keep a result.
+
+        Raises:
+            ConfigError: it is no data, and could not be read again.
+        """
+        written = pickle.dumps(result)
+        self._read(name, written)
         with self._base:
-            self._base.execute(
-                "INSERT OR REPLACE INTO done VALUES (?, ?, ?)", (name, _digest(task), pickle.dumps(result))
-            )
+            self._base.execute("INSERT OR REPLACE INTO done VALUES (?, ?, ?)", (name, _digest(task), written))
+
+    def _read(self, name: str, written: bytes) -> Any:
+        try:
+            return plain.loads(written, self._about.partition(".")[0])
+        # a damaged pickle can end in nearly any error
+        except Exception as error:  # noqa: BLE001
+            raise ConfigError(
+                f"the result of task {name} cannot be kept as data: {error}",
+                where=str(self._path),
+                remedy="return numbers, arrays, tables and dataclasses; remove a file that is not yours",
+            ) from None
 
     def close(self) -> None:
         """Close the file."""
