@@ -22,7 +22,7 @@ from bascule.core.files import fingerprint
 from bascule.core.timeframe import TimeArray
 from bascule.data.universe import UniverseSettings
 from bascule.models import KINDS, ModelSettings
-from bascule.signals import FactorText, SignalSettings, SignalSpec, factor_texts
+from bascule.signals import FactorText, SignalSettings, SignalSpec, factor_texts, made_with
 
 KEY = "bascule.freqai"
 PERIOD = "{period}"
@@ -187,12 +187,17 @@ class Plan:
         """
         return self.warmup + int(self.spec.bar.bars(self.retrain_days))
 
-    def _expanded(self) -> int:
-        from bascule import engine
-
+    def _pairwise(self) -> list[str]:
+        """The texts that FreqAI computes pair by pair, for each of its periods."""
         texts = [one.text for one in self.recipe.basic]
         for period in self.periods:
             texts += [one.text.replace(PERIOD, str(period)) for one in self.recipe.expand]
+        return texts
+
+    def _expanded(self) -> int:
+        from bascule import engine
+
+        texts = self._pairwise()
         if not texts:
             return 0
         found = engine.compile(texts)
@@ -214,6 +219,9 @@ class Plan:
         """Digest of everything that models and predictions depend on, data apart."""
         model = self.model.model_dump(mode="json")
         facts = [self.recipe.model_dump(mode="json"), model, self.spec.model_dump(mode="json")]
+        facts += [
+            one.model_dump() for one in made_with([*self.spec.texts, *self._pairwise()], [self.model.kind])
+        ]
         return fingerprint([*facts, self.train_days, self.retrain_days, self.test_share, __version__])
 
     def instants(self, time: TimeArray) -> TimeArray:
