@@ -119,7 +119,14 @@ def _entry(name: str, value: Any) -> list[str]:
 
 def _fields(model: Any) -> list[str]:
     """Keys of a settings class as a table."""
-    rows = ["   .. list-table::", "      :header-rows: 1", "", "      * - key", "        - type"]
+    rows = [
+        "   .. list-table::",
+        "      :header-rows: 1",
+        "      :widths: 22 18 15 45",
+        "",
+        "      * - key",
+        "        - type",
+    ]
     rows += ["        - default", "        - what"]
     for name, field in model.model_fields.items():
         default = (

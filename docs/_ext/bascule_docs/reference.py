@@ -169,9 +169,9 @@ def settings() -> str:
     text = [
         "# Settings",
         "",
-        "Every key of every YAML file that a command reads, from the settings models themselves. Unknown keys "
-        "and values out of range are one error that names the place. `bascule schema` prints the JSON Schema of "
-        "a run's file, for editors.",
+        "Every key of every YAML file that a command reads, from the settings models themselves. Unknown "
+        "keys and values out of range are one error that names the place. `bascule schema` prints the JSON "
+        "Schema of a run's file, for editors.",
         "",
     ]
     targets: dict[str, str] = {}
