@@ -62,10 +62,14 @@ def test_a_command_has_a_sentence_an_example_and_json(name: str) -> None:
     assert len(first) < 160, f"{name} says too much at once"
     shown = [line.removeprefix("[dim]$[/] ") for line in command.epilog.split("\n\n")[1:]]
     assert shown, name
+    named = []
     for line in shown:
         words = shlex.split(line.replace("\\[", "[").split(" > ")[0])
-        assert words[: 1 + len(name.split())] == ["bascule", *name.split()], line
-        command.make_context(name, words[1 + len(name.split()) :])  # raises where the example is wrong
+        assert words[0] == "bascule", line
+        length = next(n for n in (4, 3, 2) if " ".join(words[1:n]) in TREE)
+        named.append(" ".join(words[1:length]))
+        TREE[named[-1]].make_context(name, words[length:])  # raises where the example is wrong
+    assert named[-1] == name
     options = {flag for one in command.params for flag in one.opts}
     assert ("--json" in options) is (name not in SERVERS)
     for one in command.params:
@@ -80,8 +84,9 @@ def test_options_of_one_name_mean_one_thing() -> None:
             for flag in one.opts:
                 if flag.startswith("--"):
                     kind = str(one.type_descriptor.annotation).replace(" | None", "")
-                    # repeatable or not, it is the same kind of thing
-                    kinds.setdefault(flag, set()).add(re.sub(r"list\[|]|<class '|'>", "", kind))
+                    # repeatable or not, whole or not, it is the same kind of thing
+                    kind = re.sub(r"list\[|]|<class '|'>", "", kind).replace("int", "float")
+                    kinds.setdefault(flag, set()).add(kind)
     differing = {flag: sorted(found) for flag, found in kinds.items() if len(found) > 1}
     assert differing == {}
     assert "--until" not in kinds and "--from" in kinds  # time spans are --start and --end

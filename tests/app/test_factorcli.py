@@ -12,7 +12,7 @@ import pytest
 from bascule import cluster
 from bascule.app.candles import read
 from bascule.app.cli import main
-from bascule.app.factorcli import pick
+from bascule.app.factornames import pick
 from bascule.app.sources import synthetic
 from bascule.app.tearpage import page
 from bascule.app.tearsheet import measure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from bascule.app.console import bar
 from bascule.app.trials import DEFAULT, UNKNOWN, Generated
 from bascule.core import ConfigError, Panel, Timeframe
 
@@ -50,7 +51,11 @@ def read(
         DataError: the data are missing or malformed.
     """
     step = Timeframe.parse(timeframe, where="--timeframe")
-    found = _generated() if data is None else _run(data) if data.suffix in RUN_FILES else _stored(data, step)
+    with bar("Read candles") as progress:
+        progress(0, 1, "synthetic market" if data is None else str(data))
+        found = (
+            _generated() if data is None else _run(data) if data.suffix in RUN_FILES else _stored(data, step)
+        )
     panel = found.panel.between(start, end)
     if panel.shape[0] == 0:
         raise ConfigError("no candle lies in these days", where="--start, --end", remedy="widen them")

@@ -9,20 +9,21 @@ from rich.table import Table
 
 from bascule.app.command import Code, Commands, answer
 from bascule.core import extensions
+from bascule.core.extensionfile import installed
 
 extension_app = Commands()
 
 
 @extension_app.command("ls", example="bascule extension ls")
 def ls() -> None:
-    """List the extensions that are loaded (BASCULE_EXTENSIONS names them) or installed, and what they bring."""
+    """List the extensions that are loaded (BASCULE_EXTENSIONS) or installed, and what they bring."""
     table = Table("extension", "version", "brings", "from", box=None)
     told: list[dict[str, Any]] = []
     for one in extensions.loaded():
         brings = _brings(one)
         told.append({**one.record.model_dump(), "loaded": True, "brings": brings, "source": one.source})
         table.add_row(one.record.name, one.record.version, _listed(brings), one.source)
-    for name, point in sorted(extensions.installed().items()):
+    for name, point in sorted(installed().items()):
         if name not in {row["name"] for row in told}:
             told.append({"name": name, "loaded": False, "source": point.value})
             table.add_row(name, "", "[dim]not loaded[/]", point.value)

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from bascule.app.command import Code, Commands, answer
 from bascule.app.console import bar, console
+from bascule.app.factornames import factors_like, libraries_like, locate, pick
 from bascule.app.options import MEASURE, Data, End, Frame, Start, Top
 from bascule.app.spreading import Cluster, Workers, spread
 from bascule.core import ConfigError, DataError
@@ -30,31 +31,12 @@ factor_app = Commands()
 MOST_IN_FULL = 12
 
 
-def _libraries(incomplete: str) -> list[str]:
-    """Completion: names of libraries."""
-    from bascule.factors import LIBRARIES
-
-    return [name for name in LIBRARIES if name.startswith(incomplete)]
-
-
-def _factors(incomplete: str) -> list[str]:
-    """Completion: names of libraries, and after ``library:`` of its factors."""
-    place, colon, start = incomplete.rpartition(":")
-    if not colon:
-        return _libraries(incomplete)
-    from bascule.factors import LIBRARIES, library
-
-    if place not in LIBRARIES:
-        return []
-    return [f"{place}:{one.name}" for one in library(place) if one.name.startswith(start)]
-
-
 Names = Annotated[
     list[str],
     typer.Argument(
         help="factor names, library:NAME, libraries, YAML files, or texts: [NAME=]$close/…",
         show_default=False,
-        autocompletion=_factors,
+        autocompletion=factors_like,
     ),
 ]
 Horizon = Annotated[int, typer.Option(min=1, help="candles of the label", rich_help_panel=MEASURE)]
@@ -92,7 +74,9 @@ Out = Annotated[
 def ls(
     entries: Annotated[
         list[str] | None,
-        typer.Argument(help="libraries or YAML files; none: list the libraries", autocompletion=_libraries),
+        typer.Argument(
+            help="libraries or YAML files; none: list the libraries", autocompletion=libraries_like
+        ),
     ] = None,
 ) -> None:
     """List libraries, or the factors of some with their texts."""
@@ -216,7 +200,7 @@ def search(
     ] = None,
     library: Annotated[
         list[str] | None,
-        typer.Option(help="only these libraries or YAML files (repeatable)", autocompletion=_libraries),
+        typer.Option(help="only these libraries or YAML files (repeatable)", autocompletion=libraries_like),
     ] = None,
     family: Annotated[str | None, typer.Option(help="only this family")] = None,
     tag: Annotated[str | None, typer.Option(help="only with this tag")] = None,
@@ -318,66 +302,6 @@ def compare(
     with spread(workers, address) as executor:
         found = _measure(factors, settings, read(data, timeframe, start, end, top=top), ledger, executor)
     _show(found, comparison_page(found), out, "comparison")
-
-
-def pick(names: Sequence[str]) -> tuple[Factor, ...]:
-    """Factors that the command line names, refused where two share a name; see `locate`."""
-    from bascule.factors import unique
-
-    return unique(factor for _, factor in locate(names))
-
-
-def locate(names: Sequence[str]) -> list[tuple[str, Factor]]:
-    """Factors that the command line names, each with its library or file ("" = a text).
-
-    Args:
-        names: ``NAME``, ``library:NAME``, a library, a YAML file, or a text with a ``$`` in it, which may be
-            given a name: ``NAME=text``.
-
-    Raises:
-        ConfigError: a name is in no library, or in several.
-        ExpressionError: a text is not of the language, or reads the future.
-    """
-    from bascule.factors import LIBRARIES, Factor, resolve
-
-    chosen: list[tuple[str, Factor]] = []
-    for number, name in enumerate(names, 1):
-        if "$" in name:
-            label, sign, text = name.partition("=")
-            named = sign and label.isidentifier()
-            chosen.append(("", Factor(label, text) if named else Factor(f"TEXT{number}", name)))
-        elif name in LIBRARIES or name.endswith((".yaml", ".yml")):
-            chosen += [(name, factor) for factor in resolve([name])]
-        else:
-            chosen.append(_named(name))
-    return chosen
-
-
-def _named(name: str) -> tuple[str, Factor]:
-    from difflib import get_close_matches
-
-    from bascule.factors import LIBRARIES, library
-
-    place, colon, short = name.rpartition(":")
-    hits = {
-        one: factor
-        for one in ([place] if colon else LIBRARIES)
-        for factor in library(one)
-        if factor.name == short
-    }
-    texts = {factor.text for factor in hits.values()}
-    if len(texts) == 1:
-        return next(iter(hits.items()))
-    if hits:
-        raise ConfigError(
-            f"{name!r} means different texts in {' and '.join(hits)}",
-            where="factor",
-            remedy=f"write {next(iter(hits))}:{name}",
-        )
-    known = sorted({factor.name for one in LIBRARIES for factor in library(one)})
-    near = get_close_matches(short.upper(), known, n=3)
-    remedy = f"did you mean {' or '.join(map(repr, near))}?" if near else "see: bascule factor search"
-    raise ConfigError(f"no library has a factor {name!r}", where="factor", remedy=remedy)
 
 
 def _settings(horizon: int, split: str | None, cost: float) -> SheetSettings:

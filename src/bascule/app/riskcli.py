@@ -47,7 +47,9 @@ def exposures(
     from bascule import risk
 
     panel, source = _panel(data, timeframe, start, end, top)
-    found = risk.exposures(panel)
+    with bar("Exposures") as progress:
+        progress(0, 1, "")
+        found = risk.exposures(panel)
     rows = np.flatnonzero(found.counted.any(axis=1))
     last = int(rows[-1])
     table = Table("factor", "family", "coverage", "highest", "lowest", box=None)
@@ -208,7 +210,9 @@ def causal(
     arrays, slices = inputs.nodes(panel, dag, texts, horizon)
     values = {"lags": max(horizon - 1, 1), "repeats": repeats, "block": panel.timeframe.bars(7.0)}
     settings = risk.CausalSettings.read({**values, "override": override}, where="options")
-    found = risk.causal_check(dag, arrays, settings, controls=given, slices=slices)
+    with bar("Causal check") as progress:
+        progress(0, 1, f"{repeats} repeats")
+        found = risk.causal_check(dag, arrays, settings, controls=given, slices=slices)
     answer(
         {
             "source": source,
@@ -286,7 +290,9 @@ def construct(
 
     chosen = read_settings(portfolio.ConstructionSettings, settings)
     panel, source = _panel(data, timeframe, start, end, top)
-    fitted = risk.fit(panel)
+    with bar("Risk model") as progress:
+        progress(0, 1, "")
+        fitted = risk.fit(panel)
     now = fitted.at(len(fitted.time) - 1)
     expected = None if alpha is None else inputs.expected_returns(panel, now, alpha, ic)
     if views is not None:

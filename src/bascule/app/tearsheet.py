@@ -88,7 +88,7 @@ def measure(
         progress: told as the work advances.
     """
     texts, others = [f.text for f in factors], dict(venues or {})
-    values = engine.evaluate(texts, panel)
+    values = engine.evaluate(texts, panel, progress=progress)
     elsewhere = [engine.evaluate(texts, other) for other in others.values()]
     yardstick = evaluate.Yardstick(panel, settings, venues={source: panel, **others} if others else None)
     spread = executor or cluster.connect(workers=1)

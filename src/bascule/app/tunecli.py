@@ -10,8 +10,9 @@ import yaml
 from rich.table import Table
 
 from bascule.app.command import answer
-from bascule.app.modelcli import model_app, prepared
+from bascule.app.modelcli import prepared
 from bascule.app.options import ConfigFile, Overrides
+from bascule.app.retraincli import model_app
 from bascule.app.spreading import Cluster, Workers, spread
 from bascule.app.yamlfile import mapping
 from bascule.core import ConfigError
