@@ -38,7 +38,7 @@ TABLE: dict[str, dict[str, Any]] = {
     "LGBModel": {"params": {"num_boost_round": 200}},
     "XGBModel": {"params": {"num_boost_round": 200}},
     "CatBoostModel": {"params": {"num_boost_round": 200}},
-    "DEnsembleModel": {"params": {"epochs": 30, "num_models": 3}},
+    "DEnsembleModel": {"params": {"epochs": 30}},
     "DNNModelPytorch": {"params": {**NET, "max_steps": 300}},
     "GRU_ts": {"params": {**NET, "n_epochs": 5, "hidden_size": 32}, "steps": 12},
     "TransformerModel_ts": {"params": {**NET, "n_epochs": 5, "d_model": 32}, "steps": 12},

@@ -24,7 +24,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "LinearModel": {"params": {"estimator": "ridge"}},
     "XGBModel": {"params": {"num_boost_round": 20}},
     "CatBoostModel": {"params": {"num_boost_round": 20}},
-    "DEnsembleModel": {"params": {"epochs": 5, "num_models": 2}},
+    "DEnsembleModel": {"params": {"epochs": 5}},
     "DNNModelPytorch": {"params": {**NET, "max_steps": 60}},
     "GRU": {"params": {**NET, "n_epochs": 2, "d_feat": 5}, "steps": 3},
     "GRU_ts": {"params": {**NET, "n_epochs": 2}, "steps": 3},
