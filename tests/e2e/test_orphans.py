@@ -36,7 +36,7 @@ def futures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def die_behind(found: Bot, what: str) -> str:
     """Run until right behind the first such order; its id, which the database does not know."""
     until = BEGIN + np.timedelta64(HOURS, "h")
-    code = found.start(until, "tests.e2e.killed", what).wait(300)
+    code = found.start(until, "tests.e2e.killed", what).wait(900)
     assert code == -signal.SIGKILL, found.log[-3_000:]
     number = found.log.rsplit(f"killed behind {what} ", 1)[1].split()[0]
     assert number not in known(found)

@@ -119,7 +119,7 @@ class Bot:
     def run(self, hours: float) -> None:
         """Until so many hours after the beginning; a bot that stops by itself, or crashes, fails the test."""
         until = BEGIN + np.timedelta64(int(hours * 3_600), "s")
-        code = self.start(until).wait(600)
+        code = self.start(until).wait(1_800)
         assert code in (0, 130) and "SIGINT received" in self.log[-2_000:], self.log[-3_000:]
 
     def run_and_kill(self, hours: float) -> None:

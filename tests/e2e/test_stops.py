@@ -25,7 +25,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
-HOURS, KILLED = 18, 8.6
+# ends between two candles: the stops of new positions are placed in the next loop
+HOURS, KILLED = 18.4, 8.6
 # R follows the risk score; the stop follows the price closely, so that all of it happens in a day
 TRAIL = {"stops": {"tighten": 0.3, "trail": {"after": 0.05, "distance": 0.2}}}
 
