@@ -19,7 +19,7 @@ from bascule.models import ModelSettings, WalkForwardSettings, folds, train_walk
 from bascule.signals import FactorText
 from tests.bridge.research import FACTORS, Research, build
 from tests.docs.pages import DOCS, ROOT
-from tests.extending.pages import modules
+from tests.extending.pages import modules, write_files
 
 TEXTS = (*FACTORS, ("efficiency", "CSRank(Efficiency($close, 24))"))
 
@@ -147,3 +147,39 @@ def test_qlib_asks_for_it(research: Research, sources: list[Path]) -> None:
     ours = ours[np.isfinite(research.panel["close"]) | np.isfinite(ours)]
     assert count == np.isfinite(ours).sum() > 1_000
     assert total == pytest.approx(float(np.nansum(ours.astype(np.float64))), rel=1e-5)
+
+
+def test_a_changed_operator_is_computed_again(tmp_path: Path) -> None:
+    """Stages that depend on an extension have its digest in their fingerprints; the others do not."""
+    write_files(DOCS / "howto" / "own-operator.md", tmp_path)
+    code = (
+        "import json\n"
+        "from pathlib import Path\n"
+        "from rich.console import Console\n"
+        "from bascule.app.config import load\n"
+        "from bascule.app.run import Run\n"
+        "from bascule.app.spine import Runner, stages\n"
+        f"config = load(Path({str(tmp_path / 'run.yaml')!r}))\n"
+        "run = Run(config, config.recipe(), Console())\n"
+        "print(json.dumps(Runner(config.home, stages(config)).fingerprints(run)))\n"
+    )
+    first = json.loads(elsewhere(code).stdout)
+    with (tmp_path / "efficiency.py").open("a") as stream:
+        stream.write("# another thought\n")
+    second = json.loads(elsewhere(code).stdout)
+    assert [name for name in first if first[name] == second[name]] == ["data"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_freqtrade_computes_it(research: Research, tmp_path: Path) -> None:
+    """freqtrade's own process, started from here, computes signals with the operator and the model."""
+    from bascule.bridge.freqtrade import run
+    from bascule.bridge.freqtrade.config import TradeSettings
+
+    days = {"start": "2023-02-20", "end": "2023-02-27"}
+    settings = TradeSettings(mode="computed")
+    job = run.Job(research.bundle, tmp_path / "user", research.datadir, settings, timeout=300, **days)
+    computed = run.backtest(job).trades
+    assert len(computed) > 5

@@ -11,7 +11,8 @@ from bascule.core.errors import (
     StoreError,
     UniverseError,
 )
-from bascule.core.extensions import Extension, ExtensionRecord, Registry
+from bascule.core.extensionfile import Extension, ExtensionRecord
+from bascule.core.extensions import Registry
 from bascule.core.instrument import Instrument
 from bascule.core.panel import Panel
 from bascule.core.progress import Progress, silent

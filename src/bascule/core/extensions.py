@@ -18,27 +18,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.abc
-import importlib.util
 import os
-import re
-import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-from pydantic import Field
+from typing import Any, Generic, TypeVar
 
 from bascule.core.errors import BasculeError, ConfigError
-from bascule.core.settings import Settings
+from bascule.core.extensionfile import Extension, ExtensionRecord, Found, from_file, from_module, installed
 
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
-GROUP = "bascule.extensions"
 VARIABLE = "BASCULE_EXTENSIONS"
 REMEDY = f"name the very same extension: {VARIABLE}=own.py, or extensions: in the run's file"
 
@@ -50,67 +39,8 @@ SEAMS: Mapping[str, str] = {
     "models": "bascule.models.registry:KINDS",
     "searchers": "bascule.miners.registry:SEARCHERS",
 }
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Extension:
-    """What a user's module brings.
-
-    Attributes:
-        name: of the extension; lower case letters, digits, ``_`` and ``-``.
-        version: changed with every change of meaning.
-        operators: classes made from the bases of `bascule.expr.own`; each is called by its class's name.
-        factors: name of a library → its factors: `Factor` objects, ``{name: text}`` pairs, or a YAML file's
-            path seen from the module.
-        sources: name → `bascule.data.sources.Entry`.
-        models: name → an object of `bascule.models.Kind`; or just the objects.
-        searchers: name → a class as `bascule.miners.Searcher` says.
-    """
-
-    name: str
-    version: str
-    operators: Sequence[Any] = ()
-    factors: Mapping[str, Any] = field(default_factory=dict)
-    sources: Mapping[str, Any] = field(default_factory=dict)
-    models: Sequence[Any] = ()
-    searchers: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise ConfigError(
-                f"{self.name!r} is not a name of an extension",
-                where="Extension",
-                remedy="use lower case letters, digits, _ and -, at most 64",
-            )
-        if not isinstance(self.version, str) or not self.version.strip():
-            raise ConfigError("the version is no text", where=f"extension {self.name}", remedy="write '1.0'")
-
-    def parts(self, seam: str) -> list[tuple[str, Any]]:
-        """Name and object of each part of a seam."""
-        given = getattr(self, seam)
-        if seam == "operators":
-            return [(getattr(one, "__name__", repr(one)), one) for one in given]
-        if seam == "models":
-            return [(str(getattr(one, "name", repr(one))), one) for one in given]
-        if not isinstance(given, Mapping):
-            raise ConfigError(
-                f"{seam} is a {type(given).__name__}",
-                where=f"extension {self.name}",
-                remedy="write {name: …}",
-            )
-        return [(str(name), one) for name, one in given.items()]
-
-
-class ExtensionRecord(Settings):
-    """An extension as a bundle or a model remembers it."""
-
-    name: str = Field(min_length=1, description="name of the extension")
-    version: str = Field(min_length=1, description="its version")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="digest of its source")
 
 
 @dataclass(frozen=True)
@@ -217,11 +147,12 @@ def load(source: str | Path | Extension, *, root: Path | None = None, where: str
     """
     with _LOCK:
         if isinstance(source, Extension):
-            return _admit(source, hashlib.sha256(f"{id(source)}".encode()).hexdigest(), "", Path.cwd())
+            digest = hashlib.sha256(f"{id(source)}".encode()).hexdigest()
+            return _admit(Found(source, digest, "", Path.cwd()))
         name = str(source)
         if name.endswith(".py") or isinstance(source, Path) or os.sep in name:
-            return _from_file((root or Path.cwd()) / Path(name).expanduser(), where)
-        return _from_module(name, installed().get(name), where)
+            return _admit(from_file((root or Path.cwd()) / Path(name).expanduser(), where))
+        return _admit(from_module(name, installed().get(name), where))
 
 
 def load_all(sources: Iterable[str | Path], *, root: Path | None = None, where: str = "extensions") -> None:
@@ -256,13 +187,6 @@ def unload(name: str) -> None:
         _ASKED.discard(gone.source)
         left = [one for one in os.environ.get(VARIABLE, "").split(os.pathsep) if one and one != gone.source]
         os.environ[VARIABLE] = os.pathsep.join(left)
-
-
-def installed() -> dict[str, EntryPoint]:
-    """The entry points of installed packages, by name."""
-    from importlib.metadata import entry_points
-
-    return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def generation() -> int:
@@ -315,114 +239,6 @@ def lacking(records: Iterable[ExtensionRecord]) -> str | None:
     return None
 
 
-# -- finding ---------------------------------------------------------------------------------------------
-
-
-class _Read(importlib.abc.SourceLoader):
-    """Runs the very bytes that were digested, whatever becomes of the file meanwhile."""
-
-    def __init__(self, path: Path, content: bytes) -> None:
-        self._path, self._content = str(path), content
-
-    def get_filename(self, fullname: str) -> str:
-        return self._path
-
-    def get_data(self, path: str) -> bytes:
-        return self._content
-
-
-def _from_file(path: Path, where: str) -> Loaded:
-    path = path.resolve()
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"the extension {path.name} cannot be read: {error.strerror}",
-            where=where,
-            remedy="give the path of a Python file, relative to the file that names it",
-        ) from None
-    digest = hashlib.sha256(content).hexdigest()
-    name = f"bascule_extension_{re.sub(r'[^A-Za-z0-9_]', '_', path.stem)}_{digest[:8]}"
-    module = sys.modules.get(name)
-    if module is None:
-        spec = importlib.util.spec_from_loader(name, _Read(path, content))
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # annotations of its classes are looked up there
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:  # whatever a user's code may raise
-            del sys.modules[name]
-            raise _broken(error, str(path)) from error
-    return _admit(_named(module, None, str(path)), digest, str(path), path.parent)
-
-
-def _from_module(name: str, point: EntryPoint | None, where: str) -> Loaded:
-    wanted = name if point is None else point.module
-    if not _MODULE.fullmatch(wanted):
-        raise ConfigError(f"{name!r} is no extension", where=where, remedy="name a .py file or a module")
-    try:
-        if importlib.util.find_spec(wanted) is None:
-            raise ModuleNotFoundError(wanted)
-    except ModuleNotFoundError:
-        raise ConfigError(
-            f"there is no extension {name!r}",
-            where=where,
-            remedy="install its package, put its folder on PYTHONPATH, or name its .py file",
-        ) from None
-    try:
-        module = importlib.import_module(wanted)
-    except Exception as error:  # whatever a user's code may raise
-        raise _broken(error, wanted) from error
-    found = _named(module, None if point is None else point.attr or None, wanted)
-    digest, folder = _digest(module)
-    return _admit(found, digest, name, folder)
-
-
-def _named(module: ModuleType, attribute: str | None, place: str) -> Extension:
-    found = getattr(module, attribute or "extension", None)
-    if not isinstance(found, Extension):
-        raise ConfigError(
-            "the module names no extension" if found is None else f"extension is a {type(found).__name__}",
-            where=place,
-            remedy='write extension = Extension("name", "1.0", …), of bascule.core',
-        )
-    return found
-
-
-def _digest(module: ModuleType) -> tuple[str, Path]:
-    """Digest of all Python files of the module's outermost package, and the module's folder."""
-    own = Path(module.__file__ or ".").resolve()
-    outer = sys.modules[module.__name__.partition(".")[0]]
-    home = Path(str(outer.__file__)).resolve() if getattr(outer, "__file__", None) else own
-    package = hasattr(outer, "__path__") and home.name == "__init__.py"
-    files = sorted(home.parent.rglob("*.py")) if package else [own]
-    total = hashlib.sha256()
-    for one in files:
-        total.update(one.relative_to(home.parent if package else own.parent).as_posix().encode() + b"\0")
-        total.update(hashlib.sha256(one.read_bytes()).digest())
-    return total.hexdigest(), own.parent
-
-
-def _broken(error: Exception, place: str) -> ConfigError:
-    """A user's module that fails: the line of its own file, and what was raised there."""
-    trace, line = error.__traceback__, None
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == place:
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    if isinstance(error, SyntaxError):
-        line = error.lineno
-    shown = f"{error.where}: {error.message}" if isinstance(error, BasculeError) else str(error)
-    remedy = error.remedy if isinstance(error, BasculeError) else None
-    return ConfigError(
-        f"the extension's module fails: {type(error).__name__}: {shown}",
-        where=f"{place}:{line}" if line else place,
-        remedy=remedy or "mend the line; python FILE shows the whole traceback",
-    )
-
-
 # -- admitting -------------------------------------------------------------------------------------------
 
 
@@ -432,10 +248,12 @@ def _registry(seam: str) -> Registry[Any]:
     return found
 
 
-def _admit(extension: Extension, digest: str, source: str, folder: Path) -> Loaded:
+def _admit(found: Found) -> Loaded:
+    """Take all parts of an extension into the registries, or none."""
+    extension, source = found.extension, found.source
     known = _LOADED.get(extension.name)
     if known is not None:
-        if known.record.sha256 == digest:
+        if known.record.sha256 == found.sha256:
             return known
         raise ConfigError(
             f"another extension of this name is loaded ({known.source or 'made on the spot'})",
@@ -454,19 +272,19 @@ def _admit(extension: Extension, digest: str, source: str, folder: Path) -> Load
     try:
         for seam in filled:
             registry = _registry(seam)
-            registry.put(registry.fit(extension, folder), extension.name)
+            registry.put(registry.fit(extension, found.folder), extension.name)
             done.append(registry)
     except BaseException:
         for registry in done:
             registry.drop(extension.name)
         raise
-    remembered = ExtensionRecord(name=extension.name, version=extension.version, sha256=digest)
+    remembered = ExtensionRecord(name=extension.name, version=extension.version, sha256=found.sha256)
     _CHANGES.append(f"+{extension.name}")
-    found = _LOADED[extension.name] = Loaded(extension, remembered, source, folder)
+    held = _LOADED[extension.name] = Loaded(extension, remembered, source, found.folder)
     if source:
         _ASKED.add(source)
         _tell(source)
-    return found
+    return held
 
 
 def _tell(source: str, *, instead_of: str | None = None) -> None:
