@@ -72,6 +72,14 @@ def test_every_operator_is_described() -> None:
     assert [name for name in LEFT_TO_QLIB if f"| `{name}` |" not in page] == []
 
 
+def test_methods_of_a_base_of_ours_are_described() -> None:
+    from bascule.data.store import Store
+
+    assert "panel" not in vars(Store) and hasattr(Store, "panel")
+    page = API._page("data")
+    assert re.search(r"autoclass:: Store\n   :members:\n   :inherited-members:\n", page)
+
+
 def test_every_floor_has_its_page() -> None:
     import bascule
 

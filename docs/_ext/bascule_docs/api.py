@@ -111,10 +111,17 @@ def _entry(name: str, value: Any) -> list[str]:
         return [f".. autoclass:: {name}", "   :no-members:", "", *table]
     if inspect.isclass(value):
         members = [] if issubclass(value, BaseException) else ["   :members:"]
+        members += ["   :inherited-members:"] if _in_halves(value) else []
         return [f".. autoclass:: {name}", *members, "   :no-undoc-members:", ""]
     if callable(value) and not hasattr(value, "__origin__"):
         return [f".. autofunction:: {name}", ""]
     return [f".. autodata:: {name}", "   :no-value:", ""]
+
+
+def _in_halves(value: type) -> bool:
+    """True for a class whose methods are partly those of a base of ours, and of nobody else's."""
+    bases = [base for base in value.__mro__[1:] if base is not object]
+    return bool(bases) and all(base.__module__.startswith("bascule.") for base in bases)
 
 
 def _fields(model: Any) -> list[str]:
