@@ -26,9 +26,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "CatBoostModel": {"params": {"num_boost_round": 20}},
     "DEnsembleModel": {"params": {"epochs": 5}},
     "DNNModelPytorch": {"params": {**NET, "max_steps": 60}},
-    "GRU": {"params": {**NET, "n_epochs": 2, "d_feat": 5}, "steps": 3},
+    "GRU": {"params": {**NET, "n_epochs": 2}, "steps": 3},
     "GRU_ts": {"params": {**NET, "n_epochs": 2}, "steps": 3},
-    "TransformerModel": {"params": {**NET, "n_epochs": 2, "d_feat": 5}, "steps": 3},
+    "TransformerModel": {"params": {**NET, "n_epochs": 2}, "steps": 3},
 }
 
 
