@@ -1,0 +1,276 @@
+"""A real SIGINT in the midst of long commands: one line, exit code 130, no process left, files whole.
+
+Only the command itself is sent the signal, as a supervisor does; a terminal sends it to workers, too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+import yaml
+
+from bascule.core.files import TEMPORARY
+from tests.app.runs import write_run
+
+PATIENCE = 240.0  # seconds until a command is at work, on a loaded machine
+PROMPT = 30.0  # seconds in which it has to end
+
+
+def started(arguments: list[object], cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "bascule.app", *map(str, arguments)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def family(session: int) -> list[int]:
+    """Processes of a session, zombies aside."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            rest = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(rest[3]) == session and rest[0] != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def interrupted(
+    arguments: list[object], cwd: Path, ready: Callable[[int], object], *, code: int = 130
+) -> str:
+    """Interrupt a command once it is ready; what it said on standard error."""
+    process = started(arguments, cwd)
+    try:
+        end = time.monotonic() + PATIENCE
+        while not ready(process.pid):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < end, "it never got to work"
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=PROMPT)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    assert "130" not in out
+    end = time.monotonic() + 10
+    while left := family(process.pid):
+        assert time.monotonic() < end, f"still alive: {left}"
+        time.sleep(0.1)
+    return err
+
+
+def whole(folder: Path) -> None:
+    """No half-written file; every JSON document can be read."""
+    for path in folder.rglob("*.json"):
+        if not path.name.startswith(TEMPORARY):
+            json.loads(path.read_text("utf-8"))
+
+
+def run_again(arguments: list[object], cwd: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "bascule.app", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_a_run_goes_on(tmp_path: Path) -> None:
+    config = write_run(tmp_path)
+    work = tmp_path / "run" / "work"
+    err = interrupted(["run", config], tmp_path, lambda _: list(work.glob("factors-*")))
+    assert "run the same command again" in err
+    whole(tmp_path / "run")
+    marker = tmp_path / "run" / "stages" / "data.json"
+    before = marker.stat().st_mtime_ns
+    told = json.loads(run_again(["run", config, "--json"], tmp_path))
+    assert marker.stat().st_mtime_ns == before  # done before, not again
+    assert list(told["stages"]) == ["data", "factors", "train", "signals", "backtest", "report"]
+
+
+@pytest.mark.slow
+def test_a_search_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "found"
+    command: list[object] = ["mine", "run", "random", "--proposals", 100_000, "--out", folder, "--workers", 2]
+    err = interrupted(command, tmp_path, lambda _: (folder / "state.npz").exists())
+    assert "checkpoint" in err
+    whole(folder)
+    told = json.loads(run_again(["mine", "resume", folder, "--proposals", 300, "--json"], tmp_path))
+    assert told["searches"][0]["proposals"] >= 300
+
+
+@pytest.mark.slow
+def test_finished_trials_of_tuning_are_kept(tmp_path: Path) -> None:
+    import sqlite3
+
+    config = write_run(tmp_path)
+    space = tmp_path / "space.yaml"
+    space.write_text(yaml.safe_dump({"alpha": {"low": 0.001, "high": 10.0, "log": True}}))
+    book = tmp_path / "run" / "tune.db"
+
+    def finished(_: int = 0) -> int:
+        if not book.exists():
+            return 0
+        try:
+            with sqlite3.connect(f"file:{book}?mode=ro", uri=True) as base:
+                return int(base.execute("select count(*) from trials where state = 'COMPLETE'").fetchone()[0])
+        except sqlite3.Error:
+            return 0
+
+    command: list[object] = [
+        "model",
+        "tune",
+        config,
+        "--space",
+        space,
+        "--set",
+        "model.params={estimator: ridge}",
+    ]
+    err = interrupted([*command, "--trials", 100_000, "--workers", 2], tmp_path, finished)
+    assert "finished trials are kept" in err
+    kept = finished()
+    told = json.loads(run_again([*command, "--trials", kept + 1, "--json"], tmp_path))
+    assert len(told["trials"]) == min(kept + 1, 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["compare", "retrain"])
+def test_learning_can_be_stopped(tmp_path: Path, command: str) -> None:
+    config = write_run(tmp_path)
+    settings = tmp_path / "retrain.yaml"
+    settings.write_text("train_days: 20\njudge_days: 5\ncheck_days: 1\nschedule_days: 1\nrest_days: 0\n")
+    options: list[object] = ["--settings", settings]
+    if command == "compare":
+        options = ["--model", "GRU", "--model", "LSTM"]
+    err = interrupted(
+        ["model", command, config, *options],
+        tmp_path,
+        lambda _: (tmp_path / "run" / ("compare" if command == "compare" else "champions")).exists(),
+    )
+    assert "run the same command again" in err
+    whole(tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_freqtrade_ends_with_its_hyperopt(tmp_path: Path) -> None:
+    config = write_run(tmp_path)
+    settings = tmp_path / "hyperopt.yaml"
+    settings.write_text(
+        yaml.safe_dump({"epochs": 5_000, "jobs": 2, "train_days": 14, "test_days": 7, "min_trades": 1})
+    )
+    home = tmp_path / "run" / "hyperopt"
+
+    def optimising(pid: int) -> bool:  # the command, freqtrade, its two workers
+        return any(home.rglob("hyperopt.log")) and len(family(pid)) >= 4
+
+    err = interrupted(["hyperopt", "run", config, "--settings", settings], tmp_path, optimising)
+    assert "finished folds are kept" in err
+    whole(home)
+
+
+@pytest.mark.slow
+def test_workers_of_a_report_end_with_it(tmp_path: Path) -> None:
+    command: list[object] = ["factor", "compare", "alpha158", "--workers", 2, "--out", tmp_path / "page.html"]
+    # itself, the fork server, the tracker of resources, a worker
+    err = interrupted(command, tmp_path, lambda pid: len(family(pid)) >= 4)
+    assert "interrupted" in err
+    assert not (tmp_path / "page.html").exists()
+
+
+@contextmanager
+def deaf_server() -> Iterator[tuple[str, Event]]:
+    """A server that takes questions and does not answer."""
+    asked, over = Event(), Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.set()
+            over.wait(PATIENCE)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        over.set()
+        server.shutdown()
+        server.server_close()
+
+
+def test_an_update_that_waits_for_a_venue_can_be_stopped(tmp_path: Path) -> None:
+    with deaf_server() as (url, asked):
+        feeds = [
+            {
+                "source": "archive",
+                "options": {"base_url": url, "timeframe": "1h"},
+                "instruments": ["BTC/USDT"],
+                "start": "2024-01-01",
+            }
+        ]
+        (tmp_path / "update.yaml").write_text(yaml.safe_dump({"store": "store", "feeds": feeds}))
+        err = interrupted(
+            ["data", "update", "update.yaml", "--end", "2024-03-01"], tmp_path, lambda _: asked.is_set()
+        )
+    assert "what was fetched is kept" in err
+    whole(tmp_path / "store")
+
+
+def test_servers_stop_as_they_are_told(tmp_path: Path) -> None:
+    state = tmp_path / "account.json"
+    exchange: list[object] = ["exchange", "serve", "--instrument", "BTC/USDT", "--state", state]
+    process = started(exchange, tmp_path)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("http://")
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=PROMPT)
+    assert process.returncode == 0
+    assert "Traceback" not in err
+    assert family(process.pid) == []
+
+
+def test_the_dashboard_stops_as_it_is_told(tmp_path: Path) -> None:
+    import httpx
+
+    process = started(["web", "serve", "--no-login", "--port", 8197], tmp_path)
+    end = time.monotonic() + PATIENCE
+    while True:
+        assert process.poll() is None and time.monotonic() < end
+        try:
+            if httpx.get("http://127.0.0.1:8197/healthz", timeout=1).status_code == 200:
+                break
+        except httpx.HTTPError:
+            time.sleep(0.2)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=PROMPT)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    assert family(process.pid) == []
