@@ -109,6 +109,7 @@ def test_a_broken_model_extension_refuses_the_model_alone(research: Research) ->
         load(other)
 
 
+@pytest.mark.slow
 def test_workers_learn_it_too(sources: list[Path], tmp_path: Path) -> None:
     values, label, panel = zoo.small_market(2, 1, rows=400)
     walk = WalkForwardSettings(
@@ -127,6 +128,7 @@ def test_workers_learn_it_too(sources: list[Path], tmp_path: Path) -> None:
     assert there.fresh == len(cut)
 
 
+@pytest.mark.slow
 def test_qlib_asks_for_it(research: Research, sources: list[Path]) -> None:
     """Through the drop-in a field text of qlib's may name the operator; the numbers are the engine's."""
     from bascule.data.store import Store
@@ -149,6 +151,7 @@ def test_qlib_asks_for_it(research: Research, sources: list[Path]) -> None:
     assert total == pytest.approx(float(np.nansum(ours.astype(np.float64))), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_changed_operator_is_computed_again(tmp_path: Path) -> None:
     """Stages that depend on an extension have its digest in their fingerprints; the others do not."""
     write_files(DOCS / "howto" / "own-operator.md", tmp_path)

@@ -10,7 +10,7 @@ import yaml
 
 from tests.extending.pages import PAGES, lines_of_code, modules, run_page
 
-HEAVY = ("own-miner", "own-data", "own-source", "own-model")
+HEAVY = ("own-data", "own-factor", "own-miner", "own-model", "own-risk-factor", "own-source")
 BY_HAND = ("own-strategy",)  # needs a bundle: test_strategy.py
 
 
