@@ -12,6 +12,8 @@ import pytest
 from bascule.core.files import TEMPORARY
 from bascule.signals import Bundle
 from tests.bridge.research import Research, shared
+from tests.chaos import TIMES
+from tests.chaos.conftest import Tried
 
 # writes one bundle after the other, each an hour younger, and says when it begins one
 WRITER = """
@@ -55,11 +57,11 @@ def kill_after(milliseconds: float, source: Path, target: Path, start: int) -> i
     return int(begun[-1]) if begun else start + 1
 
 
-def test_a_killed_writer_leaves_whole_bundles_only(spot: Research, tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_whole_bundles_only(spot: Research, tmp_path: Path, tried: Tried) -> None:
     target = tmp_path / "bundles"
     left_behind = 0
     start = 0
-    for milliseconds in (0, 3, 8, 15, 25, 40, 60, 90):
+    for milliseconds in (0, 3, 8, 15, 25, 40, 60, 90) * TIMES:
         last = kill_after(milliseconds, spot.bundle.path, target, start)
         temporary = [item for item in target.iterdir() if item.name.startswith(TEMPORARY)]
         folders = [item for item in target.iterdir() if item.is_dir() and not item.is_symlink()]
@@ -74,5 +76,6 @@ def test_a_killed_writer_leaves_whole_bundles_only(spot: Research, tmp_path: Pat
             day, clock = 1 + hour // 24, hour % 24
             assert any(folder.name.startswith(f"202401{day:02}T{clock:02}0000Z-") for folder in whole)
         left_behind += sum(item.is_dir() for item in temporary)
+        tried("bundle: writer killed at a random moment")
         start = last + 1  # the next writer sweeps up what this one left
     assert left_behind > 0, "no writer was killed in the midst of a bundle: the delays do not test anything"

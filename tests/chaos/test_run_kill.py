@@ -15,6 +15,8 @@ import pytest
 
 from bascule.signals import Bundle
 from tests.app.runs import write_run
+from tests.chaos import TIMES
+from tests.chaos.conftest import Tried
 
 STAGES = ("data", "factors", "train", "signals", "backtest", "report")
 
@@ -63,11 +65,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.xdist_group("run")
-def test_killed_anywhere_a_run_goes_on_and_ends_the_same(whole: Path, tmp_path: Path) -> None:
+def test_killed_anywhere_a_run_goes_on_and_ends_the_same(whole: Path, tmp_path: Path, tried: Tried) -> None:
     config = write_run(tmp_path)
     rng = random.Random(5)
-    for stage in ("", "data", "factors", "train", "signals"):
+    # each stage several times before the next: what one has done is not done again
+    for stage in sorted(("", "data", "factors", "train", "signals") * TIMES, key=("", *STAGES).index):
         kill_after(config, stage, rng.uniform(0.05, 1.0))
+        tried("run: killed with its children")
         for done in facts(config):  # whatever is marked done is there, whole
             assert list((tmp_path / "run" / "work").glob(f"{done}-*"))
         if "signals" in facts(config):

@@ -14,12 +14,14 @@ import pandas as pd
 from bascule.core import Timeframe
 from bascule.core.files import TEMPORARY
 from bascule.data.store import Store
+from tests.chaos import TIMES
+from tests.chaos.conftest import Tried
 from tests.chaos.test_store_kill import environment
 from tests.data.candles import make
 
 FIVE = Timeframe.parse("5m")
 NAMES = tuple(f"C{i:02d}_USDT" for i in range(6))
-REPEATS = 4
+REPEATS = 4 * TIMES
 
 # Goes on after the newest stored candle, as a live collector does.
 COLLECTOR = """
@@ -42,7 +44,7 @@ for n, (time, part) in enumerate(frame[frame["time"] > newest].groupby("time")):
 """
 
 
-def test_appends_that_are_killed_leave_whole_candles(tmp_path: Path) -> None:
+def test_appends_that_are_killed_leave_whole_candles(tmp_path: Path, tried: Tried) -> None:
     frame = make(NAMES, bars=2_000, start="2024-01-30", timeframe="5m")
     start = frame["time"].min() + pd.Timedelta(days=2)
     store = Store.create(tmp_path / "store")
@@ -73,6 +75,7 @@ def test_appends_that_are_killed_leave_whole_candles(tmp_path: Path) -> None:
             slow = reader.table("slow")["time"]
             assert slow.is_monotonic_increasing
             assert slow.max() <= held["time"].max()
+        tried("store: collector killed at a random moment")
     assert before > len(frame[frame["time"] < start])
     # the next writer goes on at once, and what it makes is what an undisturbed one makes
     store.write(frame, FIVE)

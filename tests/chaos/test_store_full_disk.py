@@ -14,6 +14,7 @@ import pytest
 from bascule.core import Timeframe
 from bascule.core.files import TEMPORARY
 from bascule.data.store import Store
+from tests.chaos.conftest import Tried
 from tests.data.candles import make
 
 HOUR = Timeframe.parse("1h")
@@ -46,7 +47,7 @@ def limited(store: Store, pickle: Path, size: int, kind: str) -> subprocess.Comp
 
 
 @pytest.mark.parametrize("size", [10, 1_000, 4_000, 20_000])
-def test_a_full_disk_changes_nothing(tmp_path: Path, size: int) -> None:
+def test_a_full_disk_changes_nothing(tmp_path: Path, size: int, tried: Tried) -> None:
     frame = make(NAMES, bars=1_000, start="2024-01-01")
     store = Store.create(tmp_path / "store")
     store.write(frame, HOUR)
@@ -67,10 +68,11 @@ def test_a_full_disk_changes_nothing(tmp_path: Path, size: int) -> None:
     store.write(other, HOUR, conflicts="replace")
     store.build_provider(HOUR)
     pd.testing.assert_frame_equal(store.frame(HOUR), other)
+    tried("store: disk full")
     assert not [path for path in store.path.rglob("*") if TEMPORARY in path.name]
 
 
-def test_a_disk_that_fills_between_candles_and_provider(tmp_path: Path) -> None:
+def test_a_disk_that_fills_between_candles_and_provider(tmp_path: Path, tried: Tried) -> None:
     """The candles are committed and the provider cannot be written: it is refused, never served old."""
     frame = make(NAMES, bars=20_000, start="2024-01-01")
     store = Store.create(tmp_path / "store")
@@ -84,9 +86,10 @@ def test_a_disk_that_fills_between_candles_and_provider(tmp_path: Path) -> None:
         assert "the disk is full" in done.stdout
     assert store.verify() > 0
     assert store.build_provider(HOUR).is_dir()
+    tried("store: disk full")
 
 
-def test_a_full_disk_leaves_slow_data_whole(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_slow_data_whole(tmp_path: Path, tried: Tried) -> None:
     time = pd.date_range("2020-01-01", periods=2_000, tz="UTC").as_unit("ns")
     rng = np.random.default_rng(1)
     frame = pd.DataFrame(
@@ -105,3 +108,4 @@ def test_a_full_disk_leaves_slow_data_whole(tmp_path: Path) -> None:
     assert done.returncode == 3, done.stderr
     assert "the disk is full" in done.stdout
     pd.testing.assert_frame_equal(store.table("slow"), before)
+    tried("store: disk full")

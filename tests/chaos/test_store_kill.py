@@ -21,11 +21,13 @@ from bascule.core import StoreError, Timeframe
 from bascule.core.files import TEMPORARY
 from bascule.data.provider import Provider
 from bascule.data.store import Store
+from tests.chaos import TIMES
+from tests.chaos.conftest import Tried
 from tests.data.candles import make
 
 HOUR = Timeframe.parse("1h")
 NAMES = tuple(f"C{i:02d}_USDT" for i in range(12))
-REPEATS = 5
+REPEATS = 5 * TIMES
 
 # Tells the parent that it starts, writes both states in turn, as often as it is left alive.
 WRITER = """
@@ -102,7 +104,7 @@ def start(store: Store, frames: tuple[pd.DataFrame, pd.DataFrame], folder: Path)
 
 
 def test_a_killed_writer_leaves_one_whole_state(
-    tmp_path: Path, states: tuple[pd.DataFrame, pd.DataFrame]
+    tmp_path: Path, states: tuple[pd.DataFrame, pd.DataFrame], tried: Tried
 ) -> None:
     store = Store.create(tmp_path / "store")
     store.write(states[0], HOUR)
@@ -132,10 +134,11 @@ def test_a_killed_writer_leaves_one_whole_state(
         assert not [path for path in store.path.rglob("*") if TEMPORARY in path.name]
         expected = states[n].pivot(index="time", columns="instrument", values="volume")
         np.testing.assert_array_equal(store.panel(HOUR)["volume"], expected.to_numpy())
+        tried("store: writer killed at a random moment")
 
 
 def test_killed_before_and_after_every_rename(
-    tmp_path: Path, states: tuple[pd.DataFrame, pd.DataFrame]
+    tmp_path: Path, states: tuple[pd.DataFrame, pd.DataFrame], tried: Tried
 ) -> None:
     old, new = (frame[frame["instrument"] < "C03"].reset_index(drop=True) for frame in states)
     store = Store.create(tmp_path / "master")
@@ -174,6 +177,7 @@ def test_killed_before_and_after_every_rename(
         assert copy.panel(HOUR)["volume"][0, 0] == new["volume"].iloc[0]
     # the state changes once: at the rename of the manifest, the fourth
     assert outcomes == [False] * 7 + [True] * 5
+    tried("store: writer killed before or after a rename", kills)
 
 
 def test_a_writer_killed_while_creating_leaves_a_place_that_can_be_created(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_health_finds_the_known_defects_and_no_more(frame: pd.DataFrame) -> None
 
 def test_the_store_gives_back_what_was_read(frame: pd.DataFrame, store: Store) -> None:
     pd.testing.assert_frame_equal(store.frame(HOUR), frame)
-    assert store.verify() == 54 + 65 * 6
+    assert store.verify() == 54 + 65 * 6 + 2
 
 
 def test_dead_coins_are_there_and_vanish(store: Store) -> None:

@@ -175,7 +175,7 @@ def test_tables_are_kept_beside_the_candles(store: Store) -> None:
     # another column, and rows of the same year
     store.write_table("onchain", rows.rename(columns={"x": "y"}), scope="asset")
     assert list(store.table("onchain").columns)[3:] == ["x", "y"]
-    assert store.verify() == 1 + 2 + 4 * 6
+    assert store.verify() == 1 + 2 + 4 * 6 + 2
     for text in ("nothing", "onchain.z"):
         with pytest.raises(DataError):
             store.panel(HOUR, slow_fields=[text])

@@ -298,7 +298,7 @@ def test_opening(tmp_path: Path, store: Store) -> None:
 def test_verify_and_damaged_files(store: Store) -> None:
     store.write(make(NAMES), HOUR)
     store.build_provider(HOUR)
-    assert store.verify() == 2 + 4 * 6
+    assert store.verify() == 2 + 4 * 6 + 2
     part = next((store.path / "candles/1h").glob("2024-02.*"))
     good = part.read_bytes()
     part.write_bytes(good[:100] + b"x" + good[101:])
@@ -336,4 +336,4 @@ def test_verify_and_damaged_files(store: Store) -> None:
     with pytest.raises(StoreError, match="build the provider again"):
         store.panel(HOUR)
     store.build_provider(HOUR)  # and then it is whole again
-    assert store.verify() == 2 + 4 * 6
+    assert store.verify() == 2 + 4 * 6 + 2

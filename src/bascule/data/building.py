@@ -21,7 +21,7 @@ import os
 import shutil
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +34,7 @@ from bascule.data import memberships, partitions
 from bascule.data.digest import total
 from bascule.data.manifest import Partition, Section
 from bascule.data.prepare import Vwap, prepare
-from bascule.data.provider import CURRENT, NAME, REBUILD, Member, Provider, texts
+from bascule.data.provider import CURRENT, NAME, REBUILD, Member, Provider, lines, texts
 from bascule.data.rows import FloatArray, Int64Array, Rows, concat
 from bascule.data.sections import nanoseconds
 from bascule.data.universe import UniverseSettings
@@ -220,8 +220,8 @@ def create(
         done = np.clip(low, starts, stops)
         made = replace(made, checks=_put(made, part, low, high, done))
         low = high
-    (made.path / "calendars" / f"{timeframe.qlib}.txt").write_text(_lines(texts(made.time, timeframe)))
-    (made.path / "instruments" / "all.txt").write_text(_markets(made))
+    made.calendar.write_text(lines(texts(made.time, timeframe)))
+    made.markets.write_text(made.market_lines())
     (folder / NAME).write_text(json.dumps(made.told(), sort_keys=True) + "\n")
     progress(len(members), len(members), f"provider {timeframe}")
     return made
@@ -237,15 +237,14 @@ def grow(old: Provider, fresh: Rows, section: Section, universes: Universes) -> 
     new = replace(old, fingerprint=section.fingerprint(), rows=rows, members=members, months=_months(section))
     done = np.array([member.stop for member in old.members.values()], np.int64)
     new = replace(new, checks=_put(new, fresh, old.rows, rows, done))
-    calendar = new.path / "calendars" / f"{new.timeframe.qlib}.txt"
-    later = _lines(texts(new.time[old.rows :], new.timeframe))
+    later = lines(texts(new.time[old.rows :], new.timeframe))
     width = len(later) // (rows - old.rows)
     # a killed writer may have put lines behind those that count; all lines are equally long
-    kept = calendar.read_bytes()[: old.rows * width]
-    with atomic_file(calendar) as aside:
+    kept = new.calendar.read_bytes()[: old.rows * width]
+    with atomic_file(new.calendar) as aside:
         aside.write_bytes(kept + later.encode())
-    with atomic_file(new.path / "instruments" / "all.txt") as aside:
-        aside.write_text(_markets(new))
+    with atomic_file(new.markets) as aside:
+        aside.write_text(new.market_lines())
     for name, settings in universes.items():
         memberships.grow(new, old.rows, name, settings)
     write_json(new.path / NAME, new.told())
@@ -345,15 +344,3 @@ def _dense(made: Provider, rows: Rows, low: int, high: int) -> Panel:
         fields[name] = dense
     time = made.time[low:high]
     return Panel(made.timeframe, time, tuple(made.members), fields, np.repeat(time[:1], width))
-
-
-def _markets(made: Provider) -> str:
-    """Lines of ``all.txt``: id, first and last candle."""
-    time = made.time
-    firsts = texts(time[[member.start for member in made.members.values()]], made.timeframe)
-    lasts = texts(time[[member.stop - 1 for member in made.members.values()]], made.timeframe)
-    return _lines(map("\t".join, zip(made.members, firsts, lasts, strict=True)))
-
-
-def _lines(lines: Iterable[str]) -> str:
-    return "\n".join([*lines, ""])

@@ -26,7 +26,7 @@ import sys
 import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,22 @@ class Provider:
         end = f"{name}.{self.timeframe.qlib}.bin"
         return [f"{self.path}/features/{instrument.lower()}/{end}" for instrument in instruments]
 
+    @property
+    def calendar(self) -> Path:
+        """File of all candle opens."""
+        return self.path / "calendars" / f"{self.timeframe.qlib}.txt"
+
+    @property
+    def markets(self) -> Path:
+        """File of all instruments."""
+        return self.path / "instruments" / "all.txt"
+
+    def market_lines(self) -> str:
+        """What `markets` holds: id, first and last candle."""
+        firsts = texts(self.time[[member.start for member in self.members.values()]], self.timeframe)
+        lasts = texts(self.time[[member.stop - 1 for member in self.members.values()]], self.timeframe)
+        return lines(map("\t".join, zip(self.members, firsts, lasts, strict=True)))
+
     def array(self, name: str) -> Path:
         """The file of one field of all instruments."""
         return self.path / "arrays" / f"{name}.f32"
@@ -267,7 +283,12 @@ class Provider:
             raise StoreError("the file is not of the calendar", where=str(path), remedy=REBUILD)
 
     def verify(self) -> int:
-        """Compare all arrays with their checksums and all bins with them, return how many files were read.
+        """Compare all arrays with their checksums, all bins with them, calendar and instruments with both.
+
+        What a writer that was killed has put behind an array or a line is no damage: nobody reads it.
+
+        Returns:
+            How many files were read.
 
         Raises:
             StoreError: one of them differs.
@@ -284,7 +305,28 @@ class Provider:
                 self._read(instrument, name, 0, found)
                 if found.tobytes() != values[member.start : member.stop, column].astype("<f4").tobytes():
                     raise StoreError("the file is not what the array has", where=str(path), remedy=REBUILD)
-        return (len(self.members) + 1) * len(self.fields)
+        self._verify_texts()
+        return (len(self.members) + 1) * len(self.fields) + 2
+
+    def _verify_texts(self) -> None:
+        """The files that only qlib reads."""
+        found = {}
+        for path in (self.calendar, self.markets):
+            try:
+                found[path] = path.read_bytes()
+            except OSError as error:
+                raise StoreError(
+                    f"the file cannot be read ({error.strerror})", where=str(path), remedy=REBUILD
+                ) from None
+        calendar = found[self.calendar]
+        rows = max(self.rows, calendar.count(b"\n"))
+        if calendar != lines(texts(replace(self, rows=rows).time, self.timeframe)).encode():
+            raise StoreError(
+                "the file is no calendar of the candles", where=str(self.calendar), remedy=REBUILD
+            )
+        # a killed writer that has made the calendar longer may have made the spans longer, too
+        if rows == self.rows and found[self.markets] != self.market_lines().encode():
+            raise StoreError("the file is not what the arrays have", where=str(self.markets), remedy=REBUILD)
 
 
 def _known(wanted: Sequence[str] | None, members: dict[str, Member], path: Path) -> tuple[str, ...]:
@@ -298,6 +340,11 @@ def _known(wanted: Sequence[str] | None, members: dict[str, Member], path: Path)
             remedy=f"the store holds {len(members)}: {hand}, …",
         )
     return names
+
+
+def lines(found: Iterable[str]) -> str:
+    """A text of whole lines."""
+    return "\n".join([*found, ""])
 
 
 def texts(time: TimeArray, timeframe: Timeframe) -> list[str]:
