@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from bascule import cluster
 from bascule.core import BasculeError, ConfigError
 from tests.cluster import work
 from tests.markets import random_panel
+from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra cluster is not installed"),
@@ -29,12 +29,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*:FutureWarning"),
 ]
 ROOT = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

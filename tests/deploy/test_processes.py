@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,12 +18,7 @@ import yaml
 from bascule.monitor.read import Reader
 from tests.deploy.test_files import DEPLOY, load
 from tests.monitor.servers import PASSWORD, USER, FakeBot, bot_server
-
-
-def free_port() -> int:
-    with contextlib.closing(socket.socket()) as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+from tests.ports import free_port
 
 
 def adapted(name: str, home: Path, url: str, port: int) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import time
@@ -22,6 +21,7 @@ from bascule.bridge.freqtrade.rehearsal import command
 from bascule.bridge.freqtrade.secrets import scan
 from bascule.core import Instrument
 from tests.bridge.research import build
+from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.slow,
@@ -30,13 +30,6 @@ pytestmark = [
 ]
 TOKEN = "tokenOfTheProducer"
 COMMON = {prepare.PASSWORD: "passwordOfThisTest", prepare.JWT: "jwtSecretOfThisTestJwtSecretOfThisTest"}
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def start(folder: Path, secrets: dict[str, str]) -> subprocess.Popen[bytes]:

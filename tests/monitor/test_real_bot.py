@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 import yaml
 
-from bascule.bridge.exchange import ReplayExchange, exchange_config
-from bascule.bridge.freqtrade import config, emergency, run
-from bascule.bridge.freqtrade.config import TradeSettings
+from bascule.bridge.freqtrade import emergency
 from bascule.monitor.loop import Monitor
 from bascule.monitor.read import Reader
 from bascule.monitor.settings import MonitorSettings
-from tests.bridge.research import build
+from tests.e2e.realbot import PASSWORD, USER, real_bot
 from tests.e2e.test_freqtrade_live import wait_for
-from tests.e2e.test_supervised_bot import PASSWORD, USER, free_port, running
 
 pytestmark = [
     pytest.mark.slow,
@@ -38,41 +31,17 @@ RULES = {
 
 
 def test_a_real_bot_is_measured_halted_and_reduced(tmp_path: Path) -> None:
-    today = np.datetime64(pd.Timestamp.now("UTC").floor("D").tz_localize(None), "ns")
-    rules = {"entry_rank": 0.55, "exit_rank": 0.1, "risk_limit": 1.0, "critical_risk": 1.0}
-    rules |= {"portfolio_limit": 1.0, "critical_portfolio": 1.0}
-    research = build(tmp_path, "spot", start=today - np.timedelta64(99, "D"), days=101, rules=rules)
-    database, log, port = tmp_path / "trades.sqlite", tmp_path / "bot.log", free_port()
+    with real_bot(tmp_path) as mine:
+        space, log = mine.space, mine.log
 
-    def amounts() -> list[float]:
-        if not database.exists():
-            return []
-        with sqlite3.connect(database) as connection:
-            try:
-                found = connection.execute(
-                    "select amount from trades where is_open = 1 and amount > 0 order by id"
-                )
-                return [float(row[0]) for row in found]
-            except sqlite3.OperationalError:  # the bot has not made its tables yet
-                return []
+        def amounts() -> list[float]:
+            query = "select amount from trades where is_open = 1 and amount > 0 order by id"
+            return [float(row[0]) for row in mine.rows(query)]
 
-    with ReplayExchange(research.raw) as exchange:
-        trading = TradeSettings.read({"trading": {"gates": {"spread": 0.05, "depth": None}}})
-        values: dict[str, Any] = config.build(
-            research.bundle, trading, exchange=exchange_config(exchange.url)
-        )
-        values["bascule"]["bundle"] = str(tmp_path / "bundles")
-        values["db_url"] = f"sqlite:///{database}"
-        values["internals"] = {"process_throttle_secs": 1}
-        values["api_server"] = {
-            "enabled": True, "listen_ip_address": "127.0.0.1", "listen_port": port, "username": USER,
-            "password": PASSWORD, "jwt_secret_key": "x" * 40, "ws_token": "y" * 40, "verbosity": "error",
-        }  # fmt: skip
-        space = run.workspace(tmp_path / "user", values)
         (tmp_path / "password").write_text(PASSWORD)
         (tmp_path / "rules.yaml").write_text(yaml.safe_dump(RULES))
         bot = {
-            "name": "main", "url": f"http://127.0.0.1:{port}", "username": USER,
+            "name": "main", "url": mine.url, "username": USER,
             "password": {"file": str(tmp_path / "password")}, "userdir": str(space.folder),
         }  # fmt: skip
         settings = MonitorSettings.read(
@@ -81,7 +50,7 @@ def test_a_real_bot_is_measured_halted_and_reduced(tmp_path: Path) -> None:
                           "tail": {"window": 50}}}
         )  # fmt: skip
         reader = Reader(tmp_path / "m.sqlite")
-        with running(space, log) as process:
+        with mine.running() as process:
             wait_for(lambda: len(amounts()) >= 1, 120, process, log)
             before = amounts()
             monitor = Monitor(settings)
@@ -100,7 +69,8 @@ def test_a_real_bot_is_measured_halted_and_reduced(tmp_path: Path) -> None:
     series = {one.name: one.values[-1] for one in reader.series()}
     assert 0 < float(series["book.gross main"] or 0) <= 1.01
     assert emergency.in_force(space.folder).state is emergency.State.HALT
-    assert [round(now / then, 2) for now, then in zip(after, before, strict=True)] == [0.5] * len(before)
+    # the bot may have bought once more before it was halted; that comes after those seen before
+    assert [round(now / then, 2) for now, then in zip(after, before, strict=False)] == [0.5] * len(before)
     (deed,) = reader.deeds()
     assert deed.action == "reduce" and "positions reduced" in deed.outcome
     assert PASSWORD not in log.read_text() + str(reader.alerts())

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
 import sys
+from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from freqtrade.enums import RunMode
 from freqtrade.exceptions import OperationalException
 
-from bascule.bridge.freqtrade import FactorStrategy, config
+from bascule.bridge.exchange import AccountSettings, ReplayExchange
+from bascule.bridge.freqtrade import FactorStrategy, config, prepare
 from bascule.bridge.freqtrade.config import TradeSettings
 from bascule.bridge.freqtrade.consumer import ConsumerStrategy
 from bascule.bridge.freqtrade.guarded import GuardedStrategy
+from bascule.bridge.freqtrade.prepare import PrepareSettings
 from bascule.signals import Bundle
 from bascule.signals.signing import keygen, sign
 from tests.bridge.freqai import learning
 from tests.bridge.research import Research, build, shared
 from tests.bridge.test_keys import PATHS, Venue, answer
+from tests.e2e import realbot
+from tests.e2e.test_rehearsal import KEYS, SECRETS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -129,34 +139,41 @@ def test_a_strategy_refuses_a_key_that_may_withdraw(kind: type, name: str, spot:
     assert venue.signed
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("module", ["freqtrade", "bascule.bridge.freqtrade.launch"])
-def test_a_real_bot_ends_at_once(module: str, spot: Research, tmp_path: Path) -> None:
-    """`freqtrade trade`, plain or as `bascule trade start` runs it, against an exchange on this machine."""
-    import json
-    import os
-    import subprocess
-
-    from tests.e2e.test_rehearsal import SECRETS, bot, exchange_of
-
-    with exchange_of(spot, "spot", tmp_path, faults=None) as exchange:
-        prepared = bot(spot, tmp_path / "bot", exchange, dry=False)
-        folder = prepared.folder
-        path = folder / "config.json"
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, ReplayExchange]]:
+    """A folder for live trading on a replay exchange, with a good key, that takes signed bundles only."""
+    folder = tmp_path_factory.mktemp("real")
+    research = realbot.recent(folder)
+    account = AccountSettings(balances={"USDT": Decimal(1_000)})
+    with ReplayExchange(research.raw, account=account, keys=KEYS) as exchange:
+        settings = PrepareSettings.read({"mode": "rehearse", "replay_url": exchange.url})
+        prepare.prepare(folder / "bundles", folder / "bot", settings)
+        path = folder / "bot" / "config.json"
         values = json.loads(path.read_text("utf-8"))
         assert values["dry_run"] is False and values["bascule"].pop("unsigned") is True
+        values["api_server"]["enabled"] = False
         path.write_text(json.dumps(values), "utf-8")
-        line = ["trade", "--config", str(path), "--userdir", str(folder), "--strategy", values["strategy"]]
-        environment = {**os.environ, **SECRETS}
-        for name in ("PYTEST_VERSION", "PYTEST_CURRENT_TEST"):
-            environment.pop(name, None)
-        done = subprocess.run(
-            [sys.executable, "-m", module, *line],
-            env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
-        )  # fmt: skip
-        said = done.stdout + done.stderr
-        log = folder / "logs"
-        said += "".join(one.read_text("utf-8") for one in log.glob("*.log")) if log.is_dir() else ""
-        assert done.returncode != 0, said[-3_000:]
-        assert "live trading takes signed ones only" in said, said[-3_000:]
-        assert prepared.admin("orders") == []
+        yield folder / "bot", exchange
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["freqtrade", "bascule"])
+def test_a_real_bot_ends_at_once(start: str, prepared: tuple[Path, ReplayExchange]) -> None:
+    """``freqtrade trade``, and ``bascule trade start --force``, against an exchange on this machine."""
+    folder, exchange = prepared
+    plain = ["-m", "freqtrade", "trade", "--config", str(folder / "config.json"), "--userdir", str(folder)]
+    plain += ["--strategy", json.loads((folder / "config.json").read_text("utf-8"))["strategy"]]
+    own = ["-m", "bascule.app", "trade", "start", str(folder), "--force"]
+    environment = {**os.environ, **SECRETS}
+    # freqtrade leaves its logging alone where pytest runs
+    for name in ("PYTEST_VERSION", "PYTEST_CURRENT_TEST"):
+        environment.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, *(plain if start == "freqtrade" else own)],
+        env=environment, cwd=folder, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert done.returncode != 0, said[-3_000:]
+    assert "live trading takes signed ones only" in " ".join(said.split()), said[-3_000:]
+    with urlopen(f"{exchange.url}/admin/orders", timeout=30) as reply:
+        assert json.load(reply) == []
