@@ -43,7 +43,7 @@ class Extension:
         factors: name of a library → its factors: `Factor` objects, ``{name: text}`` pairs, or a YAML file's
             path seen from the module.
         sources: name → `bascule.data.sources.Entry`.
-        models: name → an object of `bascule.models.Kind`; or just the objects.
+        models: objects of classes made from `bascule.models.Kind`, each called by its `name`.
         searchers: name → a class as `bascule.miners.Searcher` says.
     """
 
