@@ -24,7 +24,7 @@ from bascule.data.sources.filearchive import unzipped
 from bascule.data.sources.headlines import read_feed
 from bascule.data.sources.retry import http_date, retry_after
 from tests.fuzz.damage import Broken, damaged, promised
-from tests.fuzz.targets import FEED, OKX, TABLE, TARGETS, Reply
+from tests.fuzz.targets import FEED, OKX, TABLE, TARGETS, Reply, known
 from tests.fuzz.venues import Client
 
 EXAMPLES = {
@@ -42,6 +42,8 @@ EXAMPLES = {
 def test_damaged_input_is_refused_clearly_or_read_rightly(name: str) -> None:
     target = TARGETS[name]()
     target.one(b"")  # undamaged
+    for data in known(name):
+        target.one(data)
 
     @settings(
         max_examples=EXAMPLES[name],
@@ -113,7 +115,7 @@ def test_what_a_venue_says_of_a_key_without_saying_it() -> None:
 @pytest.mark.parametrize("name", ["expression", "reply", "config", "venue"])
 def test_coverage_guided(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz", name, "--seconds", "20", "--corpus", str(tmp_path)],
+        [sys.executable, "-m", "tests.fuzz", name, "--seconds", "20", "--empty", "--corpus", str(tmp_path)],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
