@@ -120,9 +120,9 @@ def _words(line: str) -> list[str]:
 
 
 def tools() -> Any:
-    """The site's own extension, whose generators the tests hold against the code."""
+    """The site's own extension (api, reference, languages), which the tests hold against the code."""
     if str(EXTENSION) not in sys.path:
         sys.path.insert(0, str(EXTENSION))
-    from bascule_docs import api, reference
+    from bascule_docs import api, languages, reference
 
-    return api, reference
+    return api, reference, languages

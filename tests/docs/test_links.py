@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import DOCS, GENERATED, anchors, links, name, pages
+from tests.docs.pages import DOCS, GENERATED, anchors, links, name, pages, tools
 
 MAIN = ("index.md", "quickstart.md", "comparison.md", "concepts/index.md")
 
@@ -32,6 +32,16 @@ def test_chinese_pages_have_partners() -> None:
     assert [page for page in MAIN if Path(page) not in chinese] == []
     concepts = {page.relative_to(DOCS) for page in (DOCS / "concepts").glob("*.md")}
     assert concepts <= chinese
+
+
+def test_wrapped_chinese_lines_are_joined() -> None:
+    languages = tools()[2]
+    text = (
+        "一行中文，\n接着是中文\nand English\n\n- 列表\n- 列表\n\n```python\n# 中文\n中 = 1\n```\n末行\n中文"
+    )
+    wanted = "一行中文，接着是中文\nand English\n\n- 列表\n- 列表\n\n```python\n# 中文\n中 = 1\n```\n末行中文"
+    assert languages.unwrapped(text) == wanted
+    assert languages.partner("zh/a", {"a"}) == "a" and languages.partner("b", {"zh/a"}) is None
 
 
 def test_chinese_pages_are_chinese() -> None:

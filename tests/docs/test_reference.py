@@ -11,7 +11,7 @@ import pytest
 
 from tests.docs.pages import tools
 
-API, REFERENCE = tools()
+API, REFERENCE, _ = tools()
 
 
 def test_every_command_and_option_is_described() -> None:

@@ -2,8 +2,9 @@
 
 1. Before pages are read, the reference is written from the code itself (`reference`, `api`): commands,
    settings, operators, public names. It cannot say what the code does not.
-2. Chinese pages get the theme's words in Chinese, and a link to their partner in the other language
-   (`languages`); the search cuts Chinese into words when it indexes and when it is asked.
+2. Chinese pages get the theme's words in Chinese, a link to their partner in the other language, and no
+   spaces where lines were wrapped (`languages`). The search cuts Chinese into words when it indexes and when
+   it is asked.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gettext
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,23 @@ def partner(page: str, pages: set[str]) -> str | None:
     return other if other in pages else None
 
 
+_HAN = "[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef“”…]"
+# a fenced block, or a line's end between two Chinese letters
+_WRAP = re.compile(
+    rf"^ *(?P<mark>`{{3,}}|~{{3,}}).*?^ *(?P=mark)$|(?<={_HAN})\n *(?={_HAN})", re.DOTALL | re.MULTILINE
+)
+
+
+def unwrapped(text: str) -> str:
+    """Markdown in which a line's end between Chinese letters is gone: it would be shown as a space."""
+    return _WRAP.sub(lambda found: found[0] if found["mark"] else "", text)
+
+
+def _read(app: Sphinx, page: str, source: list[str]) -> None:
+    if page.startswith(FOLDER):
+        source[0] = unwrapped(source[0])
+
+
 def _words() -> gettext.NullTranslations:
     """The theme's words in Chinese, then Sphinx's own."""
     theme = Path(pydata_sphinx_theme.__file__).parent / "locale"
@@ -81,4 +99,5 @@ def setup(app: Sphinx) -> None:
     """Register with Sphinx."""
     jieba.setLogLevel(logging.WARNING)
     search_languages["zh"] = SearchBoth
+    app.connect("source-read", _read)
     app.connect("html-page-context", _context)
