@@ -35,8 +35,8 @@ def robust_study(
         Path | None,
         typer.Option(help="the candles behind it: a store's folder, a run's YAML, or a parquet/CSV panel"),
     ] = None,
-    folder: Annotated[
-        Path | None, typer.Option(help="where the study lives; default runs/robust-<bundle>")
+    out: Annotated[
+        Path | None, typer.Option("--out", help="where the study lives; default runs/robust-<bundle>")
     ] = None,
     settings: SettingsFile = None,
     fee: Annotated[
@@ -66,7 +66,7 @@ def robust_study(
     opened = Bundle.open(bundle)
     wanted = read_settings(RobustSettings, settings)
     trade = TradeSettings(fee=fee, slippage=slippage)
-    home = folder or RUNS / f"robust-{opened.id[:8]}"
+    home = out or RUNS / f"robust-{opened.id[:8]}"
     found = read(data, opened.spec.timeframe)
     tries = Tries.on(ledger or found.ledger, found.synthetic)
     span = opened.manifest.signals
@@ -141,8 +141,8 @@ def robust_lookahead(
     data: Annotated[Path, typer.Option(help="store with the candles of the days and the bundle's look-back")],
     days: Annotated[int, typer.Option(min=2, help="so many of the signals' last days are traded")] = 14,
     cuts: Annotated[int, typer.Option(min=1, help="at so many moments the future is withheld")] = 4,
-    folder: Annotated[
-        Path | None, typer.Option(help="where freqtrade works; default runs/lookahead-<bundle>")
+    out: Annotated[
+        Path | None, typer.Option("--out", help="where freqtrade works; default runs/lookahead-<bundle>")
     ] = None,
 ) -> None:
     """Withhold the future from a backtest of the whole book: no order may change; exit code 1 if one does."""
@@ -159,7 +159,7 @@ def robust_lookahead(
 
     opened = Bundle.open(bundle)
     bar_of = opened.spec.bar
-    home = folder or RUNS / f"lookahead-{opened.id[:8]}"
+    home = out or RUNS / f"lookahead-{opened.id[:8]}"
     stop = moment(opened.manifest.signals.end.removesuffix("Z"))
     begin = bar_of.floor(stop - np.timedelta64(days, "D"))
     # computed as a live bot does it: of stored signals one could not see how they came about

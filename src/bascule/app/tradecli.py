@@ -148,11 +148,11 @@ def trade_status(folder: Folder) -> None:
 
 @trade_app.command(
     "compare",
-    example="bascule trade compare bot --store runs/demo/store --html compare.html",
+    example="bascule trade compare bot --data runs/demo/store --html compare.html",
 )
 def trade_compare(
     folder: Folder,
-    store: Annotated[Path, typer.Option(help="store with the candles of the period and the look-back")],
+    data: Annotated[Path, typer.Option(help="store with the candles of the period and the look-back")],
     start: Annotated[
         str | None, typer.Option(help="first candle, UTC; default the first trade's day")
     ] = None,
@@ -177,7 +177,7 @@ def trade_compare(
     live = livecheck.read_trades(database)
     if live.empty and start is None:
         raise BridgeError("the bot has not traded yet", where=str(database), remedy="give --start")
-    opened = Store.open(store)
+    opened = Store.open(data)
     panel = opened.panel(bundle.spec.bar)
     begin = bundle.spec.bar.floor(start if start is not None else live["open_date"].min().to_pydatetime())
     last = panel.time[-1] + bundle.spec.bar.delta
