@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import importlib.abc
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -133,6 +134,12 @@ def from_file(path: Path, where: str) -> Found:
         ConfigError: it cannot be read, fails, or names no extension.
     """
     path = path.resolve()
+    if os.pathsep in str(path):
+        raise ConfigError(
+            f"its path {path} holds a {os.pathsep!r}, by which lists of files are separated",
+            where=where,
+            remedy="give the folder another name",
+        )
     try:
         content = path.read_bytes()
     except OSError as error:

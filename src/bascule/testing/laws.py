@@ -73,21 +73,21 @@ def finite_history(node: Node, panel: Panel) -> str | None:
     return "it needs all history" if engine.compile([node]).lookback is None else None
 
 
-def appending_changes_nothing(
-    node: Node, panel: Panel, cuts: tuple[int, ...] = (1, 2, 34, 47, 89)
-) -> str | None:
-    """Rows that come later change no earlier value."""
-    whole = values(node, panel)
+def appending_changes_nothing(node: Node, panel: Panel, cuts: tuple[int, ...] | None = None) -> str | None:
+    """Rows that come later change no earlier value; ``cuts``: how many rows there are at first."""
+    rows, whole = panel.shape[0], values(node, panel)
+    cuts = cuts or (1, 2, rows // 3, rows // 2, rows - 1)
     return next(filter(None, (_differs(values(node, panel.rows(0, cut)), whole[:cut]) for cut in cuts)), None)
 
 
 def windows_give_the_same_bits(
-    node: Node, panel: Panel, windows: tuple[tuple[int, int], ...] = ((1, 90), (30, 70), (40, 90))
+    node: Node, panel: Panel, windows: tuple[tuple[int, int], ...] | None = None
 ) -> str | None:
     """A stretch of rows that covers the look-back gives the values of all history: live = research."""
-    back, whole = engine.compile([node]).lookback, values(node, panel)
+    back, whole, rows = engine.compile([node]).lookback, values(node, panel), panel.shape[0]
     if back is None:
         return None
+    windows = windows or ((1, rows), (rows // 3, rows), (10, min(rows, back + 41)), (rows - back - 1, rows))
     for start, stop in windows:
         part = values(node, panel.rows(start, stop))[back:]
         problem = _differs(part, whole[start + back : stop], start + back)
