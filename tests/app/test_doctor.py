@@ -15,15 +15,10 @@ from bascule.app.cli import main
 from bascule.core import BridgeError
 from bascule.data.store import Store
 from tests.app.runs import write_run
-from tests.bridge.research import Research, shared
+from tests.bridge.research import Research
 from tests.data.candles import make
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
-
-
-@pytest.fixture(scope="session")
-def spot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "spot")
 
 
 def marks(found: list[doctor.Finding]) -> dict[str, str]:

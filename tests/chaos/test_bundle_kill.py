@@ -7,11 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from bascule.core.files import TEMPORARY
 from bascule.signals import Bundle
-from tests.bridge.research import Research, shared
+from tests.bridge.research import Research
 from tests.chaos import TIMES
 from tests.chaos.conftest import Tried
 
@@ -36,11 +34,6 @@ for hour in range(start, start + 10_000):
         created=np.datetime64("2024-01-01") + np.timedelta64(hour, "h"),
     )
 """
-
-
-@pytest.fixture(scope="session")
-def spot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "spot")
 
 
 def kill_after(milliseconds: float, source: Path, target: Path, start: int) -> int:

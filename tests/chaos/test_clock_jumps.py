@@ -52,7 +52,7 @@ from bascule.monitor.settings import MonitorSettings, NotifySettings
 from bascule.signals import Bundle, write_bundle
 from tests.bridge.exchange.rig import UNCHECKED
 from tests.bridge.panels import market
-from tests.bridge.research import Research, shared
+from tests.bridge.research import Research
 from tests.data.candles import make
 
 HOUR = Timeframe(3_600)
@@ -130,11 +130,6 @@ def test_a_halted_book_stays_halted_when_the_clock_is_set(jump: timedelta) -> No
     backtest.look(1_000.0, begin)
     backtest.look(790.0, begin + 60)
     assert backtest.look(790.0, begin).level == "calm"
-
-
-@pytest.fixture(scope="session")
-def spot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "spot")
 
 
 def written(spot: Research, folder: Path, created: datetime) -> Bundle:

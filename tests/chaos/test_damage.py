@@ -18,7 +18,7 @@ import pytest
 from bascule.core import BundleError, StoreError, Timeframe
 from bascule.data.store import Store
 from bascule.signals import Bundle
-from tests.bridge.research import Research, shared
+from tests.bridge.research import Research
 from tests.chaos import TIMES
 from tests.chaos.conftest import Tried
 from tests.data.candles import make
@@ -103,11 +103,6 @@ def test_a_damaged_store_is_refused_and_never_read_wrongly(
                     Store.open(copy).frame(HOUR)
             shutil.rmtree(copy)
             tried(f"store: {damage.__name__}")
-
-
-@pytest.fixture(scope="session")
-def spot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "spot")
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -30,7 +30,7 @@ from bascule.bridge.exchange.market import MarketKind
 from bascule.bridge.exchange.orders import Order
 from bascule.bridge.freqtrade import livecheck, prepare
 from bascule.bridge.freqtrade.prepare import PrepareSettings
-from tests.bridge.research import Research, shared
+from tests.bridge.research import Research
 from tests.chaos.network import Network, Relay
 from tests.e2e import test_rehearsal as rehearsal
 
@@ -45,16 +45,6 @@ HOUR = 3_600
 KEYS = Keys(key="rehearsalKeyOfThisTest", secret="rehearsalSecretOfThisTest", check_time=True)
 CANDLES = 2  # that a partition lasts
 TIMEOUT_MS = 300
-
-
-@pytest.fixture(scope="session")
-def spot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "spot")
-
-
-@pytest.fixture(scope="session")
-def futures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "futures")
 
 
 @dataclass

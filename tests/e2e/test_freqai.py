@@ -11,7 +11,7 @@ import pytest
 from bascule.bridge.freqtrade.freqai import runs
 from bascule.core import BridgeError
 from tests.bridge.freqai.learning import job
-from tests.bridge.research import Research, shared
+from tests.bridge.research import Research
 
 pytestmark = [
     pytest.mark.slow,
@@ -19,16 +19,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 DAYS = ("2023-03-07", "2023-03-17")
-
-
-@pytest.fixture(scope="session")
-def spot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "spot")
-
-
-@pytest.fixture(scope="session")
-def futures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "futures")
 
 
 def test_pooled_models_are_trained_once_and_traded(spot: Research, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from bascule.bridge.freqtrade import livecheck
 from bascule.bridge.freqtrade.config import TradeSettings
 from bascule.bridge.freqtrade.freqai import runs
 from tests.bridge.freqai.learning import recipe, schedule
-from tests.bridge.research import Research, shared
+from tests.bridge.research import Research
 
 pytestmark = [
     pytest.mark.slow,
@@ -28,11 +28,6 @@ BEGIN = np.datetime64("2023-03-08T08:00:02", "s")
 END = np.datetime64("2023-03-09T10:00:00", "s")
 RETRAINED = pd.Timestamp("2023-03-09", tz="UTC")  # the next instant of the five days' grid
 PACE = 0.7  # FreqAI's thread looks once a second for one pair
-
-
-@pytest.fixture(scope="session")
-def spot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "spot")
 
 
 def dry_run(research: Research, folder: Path, exchange: ReplayExchange) -> str:

@@ -13,7 +13,7 @@ from bascule.bridge.freqtrade import results, run
 from bascule.bridge.freqtrade.config import TradeSettings
 from bascule.bridge.freqtrade.results import BacktestResult
 from bascule.core import BridgeError, Instrument
-from tests.bridge.research import Research, shared
+from tests.bridge.research import Research
 
 # freqtrade's and ccxt's own
 pytestmark = [
@@ -22,16 +22,6 @@ pytestmark = [
 ]
 HOUR = pd.Timedelta(hours=1)
 SETTINGS = TradeSettings(wallet=10_000, fee=0.001, slippage=0.0005)
-
-
-@pytest.fixture(scope="session")
-def spot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "spot")
-
-
-@pytest.fixture(scope="session")
-def futures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "futures")
 
 
 def job(research: Research, folder: Path, mode: str | None = None, **changes: object) -> run.Job:

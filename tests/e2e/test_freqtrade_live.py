@@ -18,7 +18,7 @@ from bascule.bridge.exchange import ReplayExchange, exchange_config
 from bascule.bridge.freqtrade import config, run
 from bascule.bridge.freqtrade.config import TradeSettings
 from bascule.core import Instrument
-from tests.bridge.research import Research, build, shared
+from tests.bridge.research import Research, build
 from tests.bridge.test_feed import candles
 
 pytestmark = [
@@ -26,11 +26,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 COMPARED = ("alpha", "alpha_rank", "expected_return", "risk_score", "target_weight", "stop_distance")
-
-
-@pytest.fixture(scope="session")
-def spot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "spot")
 
 
 class WindowProvider:

@@ -13,7 +13,7 @@ from bascule.bridge.freqtrade.config import TradeSettings
 from bascule.bridge.freqtrade.hyperopt import HyperoptSettings, stability, walk_forward, walkforward
 from bascule.core import ConfigError
 from bascule.evaluate import Ledger
-from tests.bridge.research import Research, shared
+from tests.bridge.research import Research
 
 pytestmark = [
     pytest.mark.slow,
@@ -21,11 +21,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 NOW = np.datetime64("2024-01-01", "ns")
-
-
-@pytest.fixture(scope="session")
-def spot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "spot")
 
 
 def test_a_walk_optimises_tests_counts_and_resumes(spot: Research, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from bascule.bridge.exchange.market import MarketKind
 from bascule.bridge.freqtrade import emergency, livecheck
 from tests.bridge.exchange.rig import client
-from tests.bridge.research import Research, shared
+from tests.bridge.research import Research
 from tests.e2e.test_rehearsal import BEGIN, KEYS, Bot, bot, exchange_of, holdings, no_crash
 
 pytestmark = [
@@ -21,16 +21,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 HOURS = 10
-
-
-@pytest.fixture(scope="session")
-def spot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "spot")
-
-
-@pytest.fixture(scope="session")
-def futures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "futures")
 
 
 def die_behind(found: Bot, what: str) -> str:

@@ -32,7 +32,7 @@ from bascule.bridge.freqtrade import livecheck, prepare
 from bascule.bridge.freqtrade.prepare import PrepareSettings
 from bascule.bridge.freqtrade.secrets import scan, secrets_of
 from bascule.core import Instrument
-from tests.bridge.research import Research, shared
+from tests.bridge.research import Research
 
 pytestmark = [
     pytest.mark.slow,
@@ -77,16 +77,6 @@ PLAN = FaultPlan.read(
         ],
     }
 )
-
-
-@pytest.fixture(scope="session")
-def spot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "spot")
-
-
-@pytest.fixture(scope="session")
-def futures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "futures")
 
 
 @dataclass

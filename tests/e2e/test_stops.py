@@ -17,7 +17,7 @@ from bascule.bridge.exchange.market import MarketKind
 from bascule.bridge.exchange.orders import STOPS, Order
 from bascule.bridge.freqtrade import livecheck
 from bascule.core import Instrument
-from tests.bridge.research import Research, shared
+from tests.bridge.research import Research
 from tests.e2e.test_rehearsal import Bot, bot, exchange_of, holdings, known_and_placed_once, no_crash
 
 pytestmark = [
@@ -29,16 +29,6 @@ pytestmark = [
 HOURS, KILLED = 18.4, 8.6
 # R follows the risk score; the stop follows the price closely, so that all of it happens in a day
 TRAIL = {"stops": {"tighten": 0.3, "trail": {"after": 0.05, "distance": 0.2}}}
-
-
-@pytest.fixture(scope="session")
-def spot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "spot")
-
-
-@pytest.fixture(scope="session")
-def futures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "futures")
 
 
 def stops_of(found: Bot) -> dict[int, list[Order]]:

@@ -21,7 +21,7 @@ from bascule.bridge.freqtrade.trading import TradingSettings
 from bascule.core import Instrument
 from bascule.data.export import to_freqtrade
 from bascule.data.store import Store
-from tests.bridge.research import Research, build, shared
+from tests.bridge.research import Research, build
 from tests.bridge.strategies.coarse import four_hours
 
 pytestmark = [
@@ -73,16 +73,6 @@ PARTS: dict[str, tuple[str, dict[str, Any]]] = {
         SIZES | CAUTION | HEDGED | {"stops": STOPS, "gear": {"most": 3, "volatility": 2.0}},
     ),
 }
-
-
-@pytest.fixture(scope="session")
-def spot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "spot")
-
-
-@pytest.fixture(scope="session")
-def futures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "futures")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bridge.research import Research, shared
+from tests.bridge.research import Research
 from tests.docs.pages import DOCS
 from tests.extending.pages import run_page
 
@@ -15,11 +15,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
-
-
-@pytest.fixture(scope="session")
-def spot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "spot")
 
 
 def test_the_page_runs_on_a_bundle_and_its_candles(spot: Research, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from bascule.bridge.freqtrade.prepare import PrepareSettings
 from bascule.signals import Bundle
 from bascule.signals.signing import keygen, sign
 from tests.bridge.freqai import learning
-from tests.bridge.research import Research, build, shared
+from tests.bridge.research import Research, build
 from tests.bridge.test_keys import PATHS, Venue, answer
 from tests.e2e import realbot
 from tests.e2e.test_rehearsal import KEYS, SECRETS
@@ -38,11 +38,6 @@ pytestmark = [
 ]
 # `bascule trade start` and plain `freqtrade trade` construct one of these; so does a bot that follows another
 STRATEGIES = (FactorStrategy, GuardedStrategy, ConsumerStrategy)
-
-
-@pytest.fixture(scope="module")
-def spot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
-    return shared(request, tmp_path_factory, "spot")
 
 
 def live(bundle: Bundle, research: Research, **options: Any) -> dict[str, Any]:

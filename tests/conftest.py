@@ -1,17 +1,26 @@
-"""Fixtures of the bridge tests."""
+"""Fixtures of all tests."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from tests.bridge.research import Research, shared
+if TYPE_CHECKING:
+    from tests.bridge.research import Research
 
 
 @pytest.fixture(scope="session")
 def spot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
+    """The small spot market with its bundle and freqtrade's files, made once."""
+    from tests.bridge.research import shared
+
     return shared(request, tmp_path_factory, "spot")
 
 
 @pytest.fixture(scope="session")
 def futures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Research:
+    """Likewise of perpetuals."""
+    from tests.bridge.research import shared
+
     return shared(request, tmp_path_factory, "futures")
