@@ -31,12 +31,12 @@ SMALL = (
     "portfolio.min_members=3",
     "risk={max_bars: 240, history_days: 20, beta_days: 15, volatility_days: 10, half_life_days: 5}",
 )
-TEN = "factors=[{name: a, text: $close/Ref($close,5)-1}, {name: b, text: Log($volume/Mean($volume,48))}]"
+FEW = "factors=[{name: a, text: '$close/Ref($close,5)-1'}, {name: b, text: 'Log($volume/Mean($volume,48))'}]"
 CHANGES: dict[str, tuple[str, ...]] = {
-    "spot_rotation": ("data.source.synthetic.days=100", TEN),
+    "spot_rotation": ("data.source.synthetic.days=100", FEW),
     "market_neutral": (
         "data.source.synthetic.days=100",
-        TEN,
+        FEW,
         "portfolio.construction.history_days=10",
         "portfolio.construction.limits.max_weight=0.25",
     ),
