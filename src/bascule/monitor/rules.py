@@ -217,8 +217,11 @@ def behind(state: State, now: datetime) -> State:
     They become just before ``now``, so that the next sample counts.
     """
     latest = now - timedelta(microseconds=1)
-    ahead = {name for name in ("at", "fired") if (getattr(state, name) or now) > now + AHEAD}
-    return replace(state, **dict.fromkeys(ahead, latest)) if ahead else state
+
+    def held(at: datetime | None) -> datetime | None:
+        return latest if at is not None and at > now + AHEAD else at
+
+    return replace(state, at=held(state.at), fired=held(state.fired))
 
 
 def later(state: State, by: float) -> State:
