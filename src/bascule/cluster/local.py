@@ -119,7 +119,8 @@ class Processes(Executor):
     ) -> None:
         """End the processes; interrupted, without waiting for what they are at."""
         if self._pool is not None and kind is not None and not issubclass(kind, Exception):
-            processes: Mapping[int, Any] | None = self._pool._processes  # kill_workers() is new in Python 3.14
+            # kill_workers() is new in Python 3.14
+            processes: Mapping[int, Any] | None = self._pool._processes
             for process in list((processes or {}).values()):
                 process.kill()
         super().__exit__(kind, error, trace)
