@@ -56,6 +56,7 @@ html_copy_source = False
 html_theme_options = {
     "logo": {"image_light": "_static/logo.svg", "image_dark": "_static/logo.svg", "text": "Bascule"},
     "header_links_before_dropdown": 9,
+    "navbar_align": "left",
     "navbar_center": ["navigation"],
     "navbar_end": ["language", "theme-switcher"],
     "navigation_with_keys": False,
@@ -67,7 +68,12 @@ html_theme_options = {
     "footer_end": [],
     "back_to_top_button": False,
 }
-html_sidebars = {"index": [], "zh/index": []}
+# pages without pages below them need no column for these
+html_sidebars = {
+    page: []
+    for name in ("index", "quickstart", "tutorial", "comparison", "contributing")
+    for page in (name, f"zh/{name}")
+}
 copybutton_exclude = ".linenos, .gp, .go"
 copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True
