@@ -29,11 +29,12 @@ from bascule.models.explain import (
     stability,
 )
 from bascule.models.folds import Fold, WalkForwardSettings, folds
+from bascule.models.judging import RetrainSettings, Verdict
 from bascule.models.kind import Kind
 from bascule.models.lineage import Lineage, Origin
 from bascule.models.predictor import Predictor, explained, importance, load
 from bascule.models.registry import KINDS, kind
-from bascule.models.retrain import Adaptive, Check, Retrainer, RetrainSettings, Verdict, run_adaptive
+from bascule.models.retrain import Adaptive, Check, Retrainer, run_adaptive
 from bascule.models.samples import target
 from bascule.models.schemes import CrossSettings, CrossValidation, cross_validate
 from bascule.models.sequence import sequence
