@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from bascule.bridge.exchange import ReplayExchange, exchange_config
 from bascule.bridge.freqtrade import bias, config, datafiles, results
 from bascule.bridge.freqtrade.config import TradeSettings
 from bascule.bridge.freqtrade.process import Finished, freqtrade
-from bascule.core import BridgeError, Instrument, Moment, moment
+from bascule.core import BridgeError, Instrument, Moment, Timeframe, moment
 from bascule.core.files import atomic_file, atomic_folder, write_json
 
 if TYPE_CHECKING:
@@ -26,6 +26,24 @@ if TYPE_CHECKING:
 STRATEGY = "BasculeStrategy"
 # a sub-command and its own arguments to what came of it
 Runner = Callable[[str, Sequence[str]], Finished]
+
+
+class Task(Protocol):
+    """What a run is about: a `Job`, or a FreqAI run's."""
+
+    @property
+    def datadir(self) -> Path:
+        """freqtrade's data folder of the exchange."""
+
+    @property
+    def timerange(self) -> str:
+        """freqtrade's ``--timerange``."""
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that freqtrade may take."""
+
+
 _SHIM = '''\
 """Trades the signal bundle that the configuration names."""
 
@@ -133,15 +151,23 @@ class Job:
 
     @property
     def timerange(self) -> str:
-        """freqtrade's ``--timerange``, in Unix seconds. Its end is included there, ours is not."""
-        first, stop = self.span
-        last = stop - self.bundle.spec.bar.delta
-        if not first < last:
-            raise BridgeError(
-                f"no candle between {first} and {stop}", where="time range", remedy="choose a longer one"
-            )
-        seconds = [int(one.astype("datetime64[s]").astype(np.int64)) for one in (first, last)]
-        return f"{seconds[0]}-{seconds[1]}"
+        """freqtrade's ``--timerange``."""
+        return timerange(*self.span, self.bundle.spec.bar)
+
+
+def timerange(first: np.datetime64, stop: np.datetime64, bar: Timeframe) -> str:
+    """freqtrade's ``--timerange``, in Unix seconds. Its end is included there, ours is not.
+
+    Raises:
+        BridgeError: there is no candle between them.
+    """
+    last = stop - bar.delta
+    if not first < last:
+        raise BridgeError(
+            f"no candle between {first} and {stop}", where="time range", remedy="choose a longer one"
+        )
+    seconds = [int(one.astype("datetime64[s]").astype(np.int64)) for one in (first, last)]
+    return f"{seconds[0]}-{seconds[1]}"
 
 
 def backtest(job: Job) -> results.BacktestResult:
@@ -152,7 +178,7 @@ def backtest(job: Job) -> results.BacktestResult:
             freqtrade's own words.
     """
     with _ready(job) as space:
-        return backtested(space, partial(_run, job, space), job.datadir)
+        return backtested(space, partial(perform, job, space), job.datadir)
 
 
 def backtested(space: Workspace, runs: Runner, datadir: Path) -> results.BacktestResult:
@@ -188,7 +214,7 @@ def lookahead(job: Job, *, trades: int = 20, least: int = 10) -> bias.LookaheadR
         BridgeError: as `backtest`, or there were too few trades.
     """
     with _ready(job) as space:
-        return looked_ahead(space, partial(_run, job, space), trades=trades, least=least)
+        return looked_ahead(space, partial(perform, job, space), trades=trades, least=least)
 
 
 def looked_ahead(space: Workspace, runs: Runner, *, trades: int, least: int) -> bias.LookaheadReport:
@@ -211,9 +237,13 @@ def recursive(job: Job, *, startup: Iterable[int] = (199, 499)) -> bias.Recursiv
         BridgeError: as `backtest`.
     """
     with _ready(job) as space:
-        counts = [str(count) for count in startup]
-        finished = _run(job, space, "recursive-analysis", ["--startup-candle", *counts])
-    return bias.read_recursive(finished.output)
+        return compared(partial(perform, job, space), startup)
+
+
+def compared(runs: Runner, startup: Iterable[int]) -> bias.RecursiveReport:
+    """What ``freqtrade recursive-analysis`` says of these numbers of start-up candles."""
+    counts = [str(count) for count in startup]
+    return bias.read_recursive(runs("recursive-analysis", ["--startup-candle", *counts]).output)
 
 
 def command(job: Job, name: str, arguments: Sequence[str], *, module: str | None = None) -> Finished:
@@ -229,7 +259,7 @@ def command(job: Job, name: str, arguments: Sequence[str], *, module: str | None
         BridgeError: as `backtest`.
     """
     with _ready(job) as space:
-        return _run(job, space, name, arguments, module=module)
+        return perform(job, space, name, arguments, module=module)
 
 
 @contextmanager
@@ -261,9 +291,14 @@ def _module(space: Workspace) -> str:
     return "bascule.bridge.freqtrade.launch" if assumed else "freqtrade"
 
 
-def _run(
-    job: Job, space: Workspace, name: str, more: Sequence[str], *, module: str | None = None
+def perform(
+    job: Task, space: Workspace, name: str, more: Sequence[str], *, module: str | None = None
 ) -> Finished:
+    """One sub-command of freqtrade, with the arguments that all of them take.
+
+    Raises:
+        BridgeError: freqtrade failed; with its own words.
+    """
     common = [
         *("--config", str(space.config)),
         *("--userdir", str(space.folder)),

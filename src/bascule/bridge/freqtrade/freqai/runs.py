@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -10,15 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import Field, field_validator
 
 from bascule.bridge.exchange import ReplayExchange, exchange_config
 from bascule.bridge.freqtrade import bias, config, datafiles, results, run
 from bascule.bridge.freqtrade.config import TradeSettings
 from bascule.bridge.freqtrade.freqai import SHIMS, FreqaiRecipe, Plan
-from bascule.bridge.freqtrade.process import Finished, freqtrade
-from bascule.core import BridgeError, Moment, Settings, moment
+from bascule.core import Moment, Settings, moment
 from bascule.core.files import atomic_folder, fingerprint
 from bascule.data.synthetic import SyntheticSettings
 
@@ -191,13 +189,8 @@ class Job:
 
     @property
     def timerange(self) -> str:
-        """freqtrade's ``--timerange``, in Unix seconds; its end is included there, ours is not."""
-        first, last = moment(self.start), moment(self.end) - self.recipe.bar.delta
-        if not first < last:
-            raise BridgeError(
-                f"no candle between {self.start} and {self.end}", where="time range", remedy="lengthen it"
-            )
-        return "-".join(str(int(one.astype("datetime64[s]").astype(np.int64))) for one in (first, last))
+        """freqtrade's ``--timerange``."""
+        return run.timerange(moment(self.start), moment(self.end), self.recipe.bar)
 
 
 def backtest(job: Job) -> results.BacktestResult:
@@ -207,7 +200,7 @@ def backtest(job: Job) -> results.BacktestResult:
         BridgeError: files are missing, or freqtrade failed; with its own words.
     """
     with _ready(job) as space:
-        return run.backtested(space, partial(_run, job, space), job.datadir)
+        return run.backtested(space, partial(run.perform, job, space), job.datadir)
 
 
 def lookahead(job: Job, *, trades: int = 10, least: int = 5) -> bias.LookaheadReport:
@@ -217,7 +210,7 @@ def lookahead(job: Job, *, trades: int = 10, least: int = 5) -> bias.LookaheadRe
         BridgeError: as `backtest`, or there were too few trades.
     """
     with _ready(job) as space:
-        return run.looked_ahead(space, partial(_run, job, space), trades=trades, least=least)
+        return run.looked_ahead(space, partial(run.perform, job, space), trades=trades, least=least)
 
 
 def recursive(job: Job, *, startup: Iterable[int] = (199,)) -> bias.RecursiveReport:
@@ -227,9 +220,7 @@ def recursive(job: Job, *, startup: Iterable[int] = (199,)) -> bias.RecursiveRep
         BridgeError: as `backtest`.
     """
     with _ready(job) as space:
-        counts = [str(count) for count in startup]
-        finished = _run(job, space, "recursive-analysis", ["--startup-candle", *counts])
-    return bias.read_recursive(finished.output)
+        return run.compared(partial(run.perform, job, space), startup)
 
 
 def prepare(folder: Path, values: dict[str, Any]) -> run.Workspace:
@@ -259,15 +250,3 @@ def _ids(recipe: FreqaiRecipe) -> Iterator[str]:
     from bascule.core import Instrument
 
     return (Instrument.parse(pair).id for pair in recipe.pairs)
-
-
-def _run(job: Job, space: run.Workspace, name: str, more: Sequence[str]) -> Finished:
-    common = [
-        *("--config", str(space.config)),
-        *("--userdir", str(space.folder)),
-        *("--datadir", str(job.datadir)),
-        *("--strategy", space.strategy),
-        *("--timerange", job.timerange),
-    ]
-    log = space.folder / "logs" / f"{name}.log"
-    return freqtrade(name, [*common, *more], log=log, timeout=job.timeout, module=run._module(space))
