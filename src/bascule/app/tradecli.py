@@ -228,8 +228,7 @@ def _backtest(
             job.datadir,
             market=bundle.spec.market,
             instruments=bundle.instruments,
-            start=begin - (bundle.lookback + 2) * bundle.spec.bar.delta,
-            end=stop,
+            end=stop,  # from the beginning: also who is gone by then has a file
             progress=progress,
         )
         return run.backtest(job).trades
