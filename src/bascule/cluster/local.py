@@ -64,7 +64,8 @@ class Processes(Executor):
                         suspects.appendleft(name)
                     if suspects:
                         break
-                finished, _ = wait(handed, return_when=FIRST_COMPLETED)
+                # with a limit: a wait for ever has been seen to sleep through Ctrl-C
+                finished, _ = wait(handed, timeout=1.0, return_when=FIRST_COMPLETED)
                 alone = len(handed) == 1
                 dead: list[str] = []
                 for future in finished:

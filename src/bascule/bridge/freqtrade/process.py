@@ -17,6 +17,7 @@ _STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
 _ERROR = re.compile(
     rf"^{_STAMP} - \S+ - (?:ERROR|CRITICAL) - (.*?)(?=^{_STAMP} - |\Z)", re.DOTALL | re.MULTILINE
 )
+_EVER = 1e9  # seconds
 _TAIL = 12  # lines of an error that are shown
 
 
@@ -65,7 +66,8 @@ def freqtrade(
             process_group=0,  # its workers end with it, and Ctrl-C is ours to answer
         )
         try:
-            code = process.wait(timeout)
+            # with a limit: a wait for ever has been seen to sleep through Ctrl-C, one with a limit looks up
+            code = process.wait(_EVER if timeout is None else timeout)
         except subprocess.TimeoutExpired:
             raise BridgeError(
                 f"freqtrade {command} took longer than {timeout:g} s",
