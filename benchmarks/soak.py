@@ -13,7 +13,8 @@
 3. Every ``--every`` candles both processes are measured from outside (memory, file descriptors, threads, CPU
    time), the bot's REST server is asked for its health, and files are weighed.
 4. In the bot a clock that nobody steps takes, for each candle, the time from the moment the candle has closed to
-   the moment its signals are there: candles of all pairs fetched, signals computed.
+   the moment its signals are there: candles of all pairs fetched, signals computed. Wall time follows the load
+   of the machine, CPU time does not.
 5. At the end the bot is stopped as by Ctrl-C, and its database is held against the exchange's books: every order
    once on both sides, no unit missing.
 6. Growth is a straight line through the samples of the second half, with an interval for its slope that allows
@@ -142,7 +143,7 @@ def as_bot(latency: Path, arguments: list[str]) -> None:
     from bascule.bridge.freqtrade import stepped
     from bascule.bridge.freqtrade.trading.source import Source
 
-    closed: dict[int, tuple[float, float]] = {}  # hour → the stop-watch and the exchange's time when it began
+    closed: dict[int, tuple[float, float]] = {}  # hour → wall and CPU seconds when it began
     clock: list[Any] = []
     sleep, signals = stepped.ExchangeTime.sleep, Source.signals
     stream = latency.open("a", newline="", buffering=1)
@@ -154,16 +155,17 @@ def as_bot(latency: Path, arguments: list[str]) -> None:
         hour = int(self.seconds // 3_600)
         if hour not in closed:
             closed.clear()
-            closed[hour] = (time.perf_counter(), self.seconds)
+            closed[hour] = (time.perf_counter(), time.process_time())
 
     def timed_signals(self: Any, *given: Any) -> Any:
         frame, fresh = signals(self, *given)
         if fresh and clock:
             close = int(frame.time[-1].astype("datetime64[s]").astype(np.int64)) // 3_600 + 1
             if close in closed:
-                began, _ = closed[close]
+                began, worked = closed[close]
                 waited = clock[0].seconds - close * 3_600
-                writer.writerow([close, f"{time.perf_counter() - began:.6f}", f"{waited:.3f}"])
+                took, worked = time.perf_counter() - began, time.process_time() - worked
+                writer.writerow([close, f"{took:.6f}", f"{waited:.3f}", f"{worked:.6f}"])
         return frame, fresh
 
     stepped.ExchangeTime.sleep = timed_sleep  # type: ignore[method-assign]

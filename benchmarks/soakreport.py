@@ -67,13 +67,14 @@ def report(out: Path) -> None:
     if latency is not None:
         lines += [
             "",
-            "| candles | median, ms | 95 %, ms | 99 %, ms | most, ms |",
-            "|---|---:|---:|---:|---:|",
+            "| candles | median, ms | 95 %, ms | 99 %, ms | most, ms | median, CPU ms | 95 %, CPU ms |",
+            "|---|---:|---:|---:|---:|---:|---:|",
         ]
         for places in np.array_split(np.arange(len(latency)), 4):
             part = latency.iloc[places]
             at = f"{part['candle'].iloc[0]:.0f} – {part['candle'].iloc[-1]:.0f}"
             cells = [part["seconds"].quantile(q) for q in (0.5, 0.95, 0.99, 1.0)]
+            cells += [part["cpu"].quantile(q) for q in (0.5, 0.95)]
             lines.append(f"| {at} | " + " | ".join(f"{1_000 * cell:.0f}" for cell in cells) + " |")
     (out / "report.md").write_text("\n".join(lines) + "\n", "utf-8")
     picture(rows, latency, out / "soak.png")
@@ -86,7 +87,7 @@ def latencies(out: Path) -> Any:
     path = out / "latency.csv"
     if not path.exists() or not path.stat().st_size:
         return None
-    found = pd.read_csv(path, names=["hour", "seconds", "waited"])
+    found = pd.read_csv(path, names=["hour", "seconds", "waited", "cpu"])
     found["candle"] = found["hour"] - found["hour"].iloc[0]
     return found
 
