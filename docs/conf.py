@@ -55,7 +55,6 @@ html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
     "logo": {"image_light": "_static/logo.svg", "image_dark": "_static/logo.svg", "text": "Bascule"},
-    "header_links_before_dropdown": 9,
     "navbar_align": "left",
     "navbar_center": ["navigation"],
     "navbar_end": ["language", "theme-switcher"],
