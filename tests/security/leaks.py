@@ -7,6 +7,7 @@ A new one fails. If it is none (the name of a variable, a password of a test's o
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ _LEFT_OUT = ("/static/vendor/", ".ci/secrets.json")
 # passwords of tests' own servers are no secrets; keys of known forms and random texts are, there too
 _LOOSE = {"Secret Keyword", "Basic Auth Credentials"}
 _TESTS = ("tests/", "benchmarks/")
+_PICTURE = re.compile(r'\s*"image/(png|jpeg)": "')
 _FORMS = {".png", ".woff2", ".ico", ".gz", ".feather", ".parquet"}
 
 
@@ -51,7 +53,13 @@ def scan(root: Path, files: Sequence[str]) -> set[tuple[str, str, str, int]]:
             (name, one.type, one.secret_hash, one.line_number)
             for name, one in found
             if not (one.type in _LOOSE and name.startswith(_TESTS))
+            and not _picture(root / name, one.line_number)
         }
+
+
+def _picture(path: Path, line: int) -> bool:
+    """Whether the line of a notebook is a picture, which is as random as a key."""
+    return path.suffix == ".ipynb" and bool(_PICTURE.match(path.read_text("utf-8").splitlines()[line - 1]))
 
 
 def known() -> set[tuple[str, str, str]]:

@@ -225,6 +225,13 @@ def test_passwords_of_tests_servers_are_none(tmp_path: Path) -> None:
     assert {one[0] for one in leaks.scan(tmp_path, ["tests/a.py", "a.py"])} == {"a.py"}
 
 
+def test_pictures_of_notebooks_are_none(tmp_path: Path) -> None:
+    random = base64.b64encode(hashlib.sha384(b"c").digest()).decode()
+    for name, kind in (("a.ipynb", "image/png"), ("b.ipynb", "token")):
+        (tmp_path / name).write_text(f'{{\n "{kind}": "{random}"\n}}\n')
+    assert {one[0] for one in leaks.scan(tmp_path, ["a.ipynb", "b.ipynb"])} == {"b.ipynb"}
+
+
 def test_known_ones_are_let_through() -> None:
     # the whole tree takes half a minute, and is scanned by `make audit`
     sample = sorted({file for file, _, _ in leaks.known() if (ROOT / file).is_file()})

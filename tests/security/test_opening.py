@@ -44,7 +44,7 @@ LISTED: dict[tuple[str, str], str] = {
     (
         "core/extensionfile.py",
         "importlib.import_module",
-    ): "extensions that are installed, or named by the user",
+    ): "extensions, installed or named by the user",
     ("core/extensionfile.py", "importlib.metadata.entry_points"): "extensions that are installed",
     ("core/extensionfile.py", "spec.loader.exec_module"): "extensions in files that the user names",
     ("core/extensions.py", "importlib.import_module"): "registries of ours, from a table in the file",

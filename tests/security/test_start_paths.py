@@ -24,6 +24,7 @@ from bascule.bridge.freqtrade.config import TradeSettings
 from bascule.bridge.freqtrade.consumer import ConsumerStrategy
 from bascule.bridge.freqtrade.guarded import GuardedStrategy
 from bascule.bridge.freqtrade.prepare import PrepareSettings
+from bascule.core import BundleError
 from bascule.signals import Bundle
 from bascule.signals.signing import keygen, sign
 from tests.bridge.freqai import learning
@@ -98,6 +99,15 @@ def test_a_bundle_that_is_fused_in_must_be_signed_too(spot: Research, tmp_path: 
         FactorStrategy(live(bundle, spot, **options))
     sign(coarse.path, private)
     assert len(FactorStrategy(live(bundle, spot, **options))._coarse) == 1
+
+
+def test_a_new_champion_must_be_signed_too(spot: Research, tmp_path: Path) -> None:
+    old, new = copied(spot.bundle, tmp_path / "old"), copied(spot.bundle, tmp_path / "new")
+    private, public = keygen(tmp_path / "keys")
+    sign(old.path, private)
+    mine = FactorStrategy(live(old, spot, trusted_keys=[str(public)]))
+    with pytest.raises(BundleError, match="signed ones only"):
+        mine._try_out(new)
 
 
 def test_models_that_freqai_trains_are_nobodys_word(spot: Research, tmp_path: Path) -> None:
