@@ -41,6 +41,7 @@ pytestmark = [
 ]
 BEGIN = np.datetime64("2023-03-02T00:00:02", "s")
 HOURS = 72
+END = HOURS + 0.2  # not in the middle of a candle's orders
 KILLED = 30.7  # hours after the beginning: between two candles, when nothing is ordered
 KEYS = Keys(
     key="rehearsalKeyOfThisTest", secret="rehearsalSecretOfThisTest"
@@ -205,7 +206,7 @@ def live_run(research: Research, kind: MarketKind, folder: Path) -> Bot:
     before = livecheck.read_trades(found.database)
     held = before[before["is_open"]]
     assert len(held) > 0
-    found.run(HOURS)
+    found.run(END)
     after = livecheck.read_trades(found.database)
     kept = after.set_index("id").loc[held["id"]]
     assert kept["pair"].tolist() == held["pair"].tolist()
@@ -279,7 +280,7 @@ def test_dry_runs_survive_everything(
         found = bot(research, tmp_path / "bot", exchange, dry=True)
         found.run_and_kill(KILLED)
         before = livecheck.read_trades(found.database)
-        found.run(HOURS)
+        found.run(END)
         no_crash(found)
         no_secret(found)
         after = livecheck.read_trades(found.database)
