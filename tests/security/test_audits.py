@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import hashlib
 import json
@@ -188,15 +189,17 @@ def test_findings_by_any_name_of_a_hole() -> None:
 # -- leaks ----------------------------------------------------------------------------------------------
 
 
+def random_text(seed: bytes) -> str:
+    return base64.b64encode(hashlib.sha384(seed).digest()).decode()
+
+
 def planted(folder: Path) -> None:
     # put together here, so that this file holds none
     texts = {
         "a.py": f"token = 'ghp_{hashlib.sha256(b'a').hexdigest()[:36]}'\n",
         "b.yaml": f"aws: AKIA{'QWERTYUIOPASDFGH'}\n",
         "key.pem": "-----BEGIN " + "PRIVATE KEY-----\nMIIB\n",
-        "tests/c.py": "secret = '"
-        + "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
-        + "'\n",
+        "tests/c.py": f"secret = '{random_text(b'b')}'\n",
         "settings.json": json.dumps({"api_" + "password": "hunter2hunter2"}),
         "clean.py": "colour = 'green'\n",
     }
@@ -226,9 +229,8 @@ def test_passwords_of_tests_servers_are_none(tmp_path: Path) -> None:
 
 
 def test_pictures_of_notebooks_are_none(tmp_path: Path) -> None:
-    random = base64.b64encode(hashlib.sha384(b"c").digest()).decode()
     for name, kind in (("a.ipynb", "image/png"), ("b.ipynb", "token")):
-        (tmp_path / name).write_text(f'{{\n "{kind}": "{random}"\n}}\n')
+        (tmp_path / name).write_text(f'{{\n "{kind}": "{random_text(b"c")}"\n}}\n')
     assert {one[0] for one in leaks.scan(tmp_path, ["a.ipynb", "b.ipynb"])} == {"b.ipynb"}
 
 
