@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from bascule import __version__, portfolio
 from bascule.app import figures
 from bascule.app.page import Card, Figure, Page, Section, Table
 from bascule.app.report import SYNTHETIC, number, percent
-from bascule.app.trading import leading
+from bascule.app.trading import leading, performance
 from bascule.core import Panel
 
 if TYPE_CHECKING:
@@ -67,15 +68,15 @@ def _total(found: BacktestResult) -> float:
 def _backtest(order: Order, job: Job, found: BacktestResult) -> Section:
     trade = order.trade
     cost = trade.fee + trade.slippage
-    panel = _panel(order, job)
+    panel = _panel(order, job, found)
     leader = leading(panel)
     curves = {
         "strategy": found.equity,
         "equal weight, held": _curve(portfolio.equal_hold(panel, cost)),
         f"{leader}, held": _curve(portfolio.leader_hold(panel, leader, cost)),
     }
-    drawn = [Figure("Wealth and drawdown", figures.equity(curves))]
-    tables = []
+    drawn = [Figure("Wealth and drawdown", figures.equity(curves), wide=True)]
+    tables = [_comparison(curves)]
     if len(found.trades):
         profits = found.trades["profit_ratio"].tolist()
         drawn.append(Figure("Net returns of trades", figures.trade_returns(profits)))
@@ -86,7 +87,7 @@ def _backtest(order: Order, job: Job, found: BacktestResult) -> Section:
             [str(one["exit_reason"]), f"{one['count']:,}", f"{one['profit']:,.0f}"]
             for one in grouped.sort_values("count", ascending=False).to_dict("records")
         ]
-        tables = [Table(["why closed", "trades", "profit"], rows, "By reason of the exit")]
+        tables.append(Table(["why closed", "trades", "profit"], rows, "By reason of the exit"))
     note = (
         "freqtrade with FreqAI inside: it trains as it goes, and trades candles that its model has not seen. "
         f"Every fill costs {percent(trade.fee, 2)} fee and {percent(trade.slippage, 2)} slippage."
@@ -94,15 +95,24 @@ def _backtest(order: Order, job: Job, found: BacktestResult) -> Section:
     return Section("The backtest", note, drawn, tables)
 
 
-def _panel(order: Order, job: Job) -> Panel:
-    """The traded candles, prepared."""
+def _comparison(curves: Mapping[str, pd.Series[float]]) -> Table:
+    figures_of = {name: performance(curve) for name, curve in curves.items()}
+    rows = [
+        [name, percent(one["total"]), number(one["sharpe"], 2), percent(-one["max_drawdown"])]
+        for name, one in figures_of.items()
+    ]
+    return Table(["", "return", "Sharpe", "largest drawdown"], rows, "Marked to market, after costs")
+
+
+def _panel(order: Order, job: Job, found: BacktestResult) -> Panel:
+    """The candles that were traded, prepared: freqtrade begins later where start-up candles are missing."""
     from bascule.core import moment
     from bascule.data.prepare import prepare
     from bascule.data.readers import read_freqtrade
 
-    bar = order.recipe.bar
+    bar, first = order.recipe.bar, found.equity.index[0].tz_localize(None).to_datetime64()
     frame = read_freqtrade(job.datadir, bar, market=order.recipe.market)
-    return prepare(Panel.from_long(frame, bar)).between(moment(job.start), moment(job.end))
+    return prepare(Panel.from_long(frame, bar)).between(first, moment(job.end))
 
 
 def _curve(simulation: portfolio.Simulation) -> pd.Series[float]:
