@@ -47,12 +47,6 @@ def judge(
     return taken, wrong
 
 
-def stale(components: Iterable[Mapping[str, Any]], rules: Mapping[str, Any]) -> list[str]:
-    """Packages that the rules speak of and that are not there."""
-    names = {str(one["name"]).lower().replace("_", "-") for one in components}
-    return sorted(set(rules["read"]) - names)
-
-
 def _text(one: Mapping[str, Any]) -> str:
     inner = one.get("license", {})
     return str(one.get("expression") or inner.get("id") or inner.get("name"))
