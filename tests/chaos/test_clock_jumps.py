@@ -158,7 +158,7 @@ def test_the_newest_bundle_is_the_one_that_was_written_last(spot: Research, tmp_
     assert found is not None and found.path == again.path and news is not None
 
 
-@pytest.mark.parametrize("jump", JUMPS)
+@pytest.mark.parametrize("jump", [FORWARD, BACK])
 def test_the_validator_tells_silence_and_loses_no_candle(jump: timedelta) -> None:
     """Forward, instruments seem silent and are not entered; put right, they are clean again in time."""
     names = ("BTC_USDT", "ETH_USDT")
