@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,10 @@ def tools() -> Any:
     """The site's own extension (api, reference, languages), which the tests hold against the code."""
     if str(EXTENSION) not in sys.path:
         sys.path.insert(0, str(EXTENSION))
-    from bascule_docs import api, languages, reference
+    with warnings.catch_warnings():
+        # jieba's source has invalid escapes, which are told when it is compiled for the first time
+        warnings.simplefilter("ignore", SyntaxWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from bascule_docs import api, languages, reference
 
     return api, reference, languages
