@@ -180,7 +180,8 @@ def test_the_command_watches_until_it_is_told_to_stop(tmp_path: Path) -> None:
     shown = CliRunner().invoke(monitor_app, ["status", str(tmp_path / "monitor.yaml")])
     assert shown.exit_code == 0 and "main" in shown.output
     again = CliRunner().invoke(
-        monitor_app, ["replay", str(tmp_path / "monitor.yaml"), "--start", "2000-01-01", "--end", "2100-01-01"]
+        monitor_app,
+        ["replay", str(tmp_path / "monitor.yaml"), "--start", "2000-01-01", "--end", "2100-01-01"],
     )
     assert again.exit_code == 0 and "bot-stuck" in again.output
 
