@@ -128,7 +128,7 @@ class BasculeStrategy(FactorStrategy):
         rows = self._rows[pair]
         row = rows.index(current_time.timestamp()) + 1
         up = rows._column("close")[row] > rows._column("open")[row]
-        return stake * (0.5 + 0.25 * up + 0.0001 * len(rows._opens))
+        return stake * (0.5 + 0.25 * up + 0.0001 * row)
 '''
 
 
