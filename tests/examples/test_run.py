@@ -66,8 +66,8 @@ def order(**changes: Any) -> runs.Order:
     values["recipe"]["risk"] |= {"half_life_days": 3, "illiquidity_days": 5, "trend_days": 5}
     values["recipe"]["portfolio"] |= {"min_members": 3}
     values["schedule"] |= {"train_days": 25, "retrain_days": 7}
-    values["synthetic"] |= {"instruments": 6, "days": 90}
-    return runs.Order.read(values | {"start": "2022-03-10", "end": "2022-03-24"} | changes)
+    values["synthetic"] |= {"instruments": 6, "days": 130}
+    return runs.Order.read(values | {"start": "2022-04-15", "end": "2022-04-29"} | changes)
 
 
 def test_freqai_with_a_qlib_model_trades_and_is_reported(tmp_path: Path) -> None:
@@ -83,8 +83,8 @@ def test_freqai_with_a_qlib_model_trades_and_is_reported(tmp_path: Path) -> None
     assert len(fits) == 3 and all(fit["kind"] == "CatBoostModel" for fit in fits)
     freqaipage.page(wanted, job, found, synthetic=True).write(tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text("utf-8")
-    assert "Synthetic market" in text and "Windows of the trainings" in text and "cat-2022-03-10" in text
+    assert "Synthetic market" in text and "Windows of the trainings" in text and "cat-2022-04-14" in text
 
     # and freqtrade finds no look-ahead in it
-    verdict = runs.lookahead(replace(job, end="2022-03-16"), trades=4, least=3)
+    verdict = runs.lookahead(replace(job, end="2022-04-21"), trades=4, least=3)
     assert not verdict.has_bias and verdict.biased_entries == verdict.biased_exits == 0
