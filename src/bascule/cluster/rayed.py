@@ -11,6 +11,7 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Iterator, Mapping
+from itertools import cycle, repeat
 from typing import Any, TypeVar
 
 from bascule import __version__
@@ -20,6 +21,7 @@ from bascule.core import BasculeError, ConfigError
 
 R = TypeVar("R")
 _AHEAD = 2  # tasks handed out for each processor: enough to keep all busy, few enough to stop soon
+_LOOK = 5.0  # seconds without a result until the nodes are looked at
 
 
 class RayCluster(Executor):
@@ -64,23 +66,73 @@ class RayCluster(Executor):
         if not isinstance(shared, _Lent):
             raise TypeError("placed by another executor")
         ray = self._ray
-        remote = ray.remote(_do).options(num_cpus=self.settings.threads, max_retries=self.settings.retries)
-        waiting = deque(tasks)
+        remote = ray.remote(num_cpus=self.settings.threads, max_retries=self.settings.retries)(_do)
+        waiting, found = deque(tasks), set[str]()
         handed: dict[Any, str] = {}
+        doubtful: dict[Any, str] = {}  # perhaps on a dead node: begun anew, and whichever ends first counts
+        dead = self._dead()
+        places: Iterator[Any] = repeat("DEFAULT")
         try:
             while waiting or handed:
                 while waiting and len(handed) < self.workers * _AHEAD:
                     name = waiting.popleft()
-                    handed[remote.remote(work, tasks[name], shared.reference)] = name
-                finished, _ = ray.wait(list(handed), num_returns=1)
+                    if name not in found:
+                        placed = remote.options(scheduling_strategy=next(places))
+                        handed[placed.remote(work, tasks[name], shared.reference)] = name
+                if not handed:
+                    break
+                finished, _ = ray.wait([*handed, *doubtful], num_returns=1, timeout=_LOOK)
+                if not finished and not self._dead() <= dead:
+                    dead, places = self._dead(), cycle(self._living())
+                    waiting.extendleft(handed.values())
+                    doubtful |= handed
+                    handed.clear()
                 for reference in finished:
-                    name = handed.pop(reference)
+                    again = reference in doubtful
+                    name = (doubtful if again else handed).pop(reference)
+                    if name in found or (again and self._is_lost(reference)):
+                        continue
                     with noted(name):
                         result = self._result(name, reference)
+                    found.add(name)
+                    for twin in [one for one, its in handed.items() if its == name]:
+                        del handed[twin]
+                        ray.cancel(twin, force=True)
                     yield name, result
         finally:
-            for reference in handed:
+            for reference in (*handed, *doubtful):
                 ray.cancel(reference, force=True)
+
+    def _dead(self) -> set[str]:
+        """Nodes that the cluster has given up.
+
+        A node that falls silent, behind a network that swallows packets, is missed by the cluster within half
+        a minute, but the driver's connection to its task stands until gRPC looks after it: seven minutes with
+        Ray's settings. Hence `_run` begins anew what may have been there.
+        """
+        return {node["NodeID"] for node in self._ray.nodes() if not node["Alive"]}
+
+    def _living(self) -> list[Any]:
+        """The nodes left, as places for tasks.
+
+        What Ray places by itself queues up behind the question whether the silent node has room.
+        """
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        nodes = [node for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+        return [NodeAffinitySchedulingStrategy(node["NodeID"], soft=True) for node in nodes] or ["DEFAULT"]
+
+    def _is_lost(self, reference: Any) -> bool:
+        """Whether a finished task ended with its process, not with an answer."""
+        from ray.exceptions import RayError, RayTaskError
+
+        try:
+            self._ray.get(reference)
+        except RayTaskError:
+            return False
+        except RayError:
+            return True
+        return False
 
     def _result(self, name: str, reference: Any) -> Any:
         from ray.exceptions import RayTaskError, WorkerCrashedError
