@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 
-SHARE = 4  # a quarter of the slow tests a run
+SHARE = 8  # an eighth of the slow tests a run
 
 
 def main() -> int:

@@ -6,10 +6,6 @@ Ray reads the mode of authentication when it is imported, hence only inside of t
 from __future__ import annotations
 
 import importlib.util
-import os
-import secrets
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +15,7 @@ import pytest
 from bascule import cluster
 from bascule.core import BasculeError, ConfigError
 from tests.cluster import work
+from tests.cluster.raynodes import authenticated, node
 from tests.markets import random_panel
 from tests.ports import free_port
 
@@ -28,55 +25,15 @@ pytestmark = [
     pytest.mark.xdist_group("ray"),
     pytest.mark.filterwarnings("ignore:.*:FutureWarning"),
 ]
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[str]:
     """A head node with token authentication; its address."""
-    port, token = free_port(), secrets.token_hex(32)
-    kept = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
-    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_DISABLE_IMPORT_WARNING": "1"}
-    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}"]
-    command += [
-        "--node-ip-address=127.0.0.1",
-        "--num-cpus=2",
-        "--include-dashboard=false",
-        "--disable-usage-stats",
-    ]
-    command += [f"--object-store-memory={200 << 20}"]
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    try:
-        said = []
-        for line in process.stdout:
-            said.append(line)
-            if "Ray runtime started" in line:
-                break
-        else:
-            pytest.fail("the head did not start:\n" + "".join(said))
+    port = free_port()
+    options = ["--head", f"--port={port}", "--node-ip-address=127.0.0.1", "--num-cpus=2"]
+    with authenticated(), node(*options, "--include-dashboard=false"):
         yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            process.wait()
-        process.stdout.close()
-        for name, value in kept.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def test_the_same_bits_as_in_one_process_through_everything(head: str, tmp_path: Path) -> None:
