@@ -35,7 +35,7 @@ def started(arguments: list[object], cwd: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"},
     )
 
 
@@ -64,7 +64,11 @@ def interrupted(
             assert time.monotonic() < end, "it never got to work"
             time.sleep(0.05)
         os.kill(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=PROMPT)
+        try:
+            out, err = process.communicate(timeout=PROMPT)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)  # it says where all of its threads are
+            pytest.fail("it did not end:\n" + process.communicate(timeout=PROMPT)[1][-6_000:])
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
