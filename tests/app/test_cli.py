@@ -8,16 +8,8 @@ import pandas as pd
 import pytest
 
 from bascule import __version__
-from bascule.app.cli import main
+from tests.app.calls import call
 from tests.app.runs import write_run
-
-
-def call(*arguments: object) -> int:
-    """Exit code of the command."""
-    with pytest.raises(SystemExit) as caught:
-        main([str(argument) for argument in arguments])
-    code = caught.value.code
-    return 0 if code is None else int(code)
 
 
 def candles(rows: int = 24 * 40, instruments: tuple[str, ...] = ("AAA_USDT", "BBB_USDT")) -> pd.DataFrame:

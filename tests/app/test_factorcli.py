@@ -11,7 +11,6 @@ import pytest
 
 from bascule import cluster
 from bascule.app.candles import read
-from bascule.app.cli import main
 from bascule.app.factornames import pick
 from bascule.app.sources import synthetic
 from bascule.app.tearpage import page
@@ -21,14 +20,9 @@ from bascule.core import ConfigError, DataError, ExpressionError
 from bascule.data.store import Store
 from bascule.evaluate import Ledger, SheetSettings
 from bascule.factors import library
+from tests.app.calls import call
 from tests.app.runs import write_run
 from tests.markets import random_panel
-
-
-def call(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as caught:
-        main([str(a) for a in arguments])
-    return int(caught.value.code or 0)
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bascule.app.cli import main
 from bascule.bridge.freqtrade import hyperopt
+from tests.app.calls import call
 from tests.app.runs import write_run
 
 pytestmark = [
@@ -17,15 +17,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
-
-
-def call(*arguments: str) -> int:
-    """The command's exit code."""
-    try:
-        main(list(arguments))
-    except SystemExit as finished:
-        return int(finished.code or 0)
-    return 0
 
 
 def test_from_a_runs_file_to_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bascule.app.cli import main
 from bascule.factors import load
+from tests.app.calls import call
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -17,15 +17,6 @@ POOL = EXAMPLES / "mined_factors.pool.yaml"
 FILES = sorted(path for path in EXAMPLES.glob("*.yaml") if path != POOL)
 SHOWN = ("spot_rotation", "market_neutral", "funding_carry", "freqai_qlib", "mined_factors")
 LARGEST = 150_000  # bytes of a picture
-
-
-def call(*arguments: str) -> int:
-    """The command's exit code."""
-    try:
-        main(list(arguments))
-    except SystemExit as finished:
-        return int(finished.code or 0)
-    return 0
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
