@@ -130,7 +130,9 @@ class Network:
             _ip("route", "del", "blackhole", f"{self._cuts.pop()}/32", inside=self._router)
 
     def _remove(self) -> None:
-        # the ends here vanish with the others
+        # the kernel takes a namespace down some time later: what the next network's names need goes at once
+        for device in (f"{self._tag}a", f"{self._tag}c"):
+            subprocess.run(["ip", "link", "del", device], capture_output=True, check=False)
         for name in (self._router, self._far):
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 

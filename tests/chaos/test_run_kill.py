@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from bascule.signals import Bundle
@@ -84,6 +85,24 @@ def test_killed_anywhere_a_run_goes_on_and_ends_the_same(whole: Path, tmp_path: 
     assert found["backtest"]["comparison"] == expected["backtest"]["comparison"]
     leftovers = [p for p in (tmp_path / "run").rglob(".tmp-*") if "user_data" not in p.parts]
     assert leftovers == []
+
+
+@pytest.mark.xdist_group("run")
+def test_a_killed_run_leaves_no_freqtrade_writing_beside_the_next(whole: Path, tried: Tried) -> None:
+    stages = whole.parent / "run" / "stages"
+    before = facts(whole)
+    for name in ("backtest", "report"):
+        (stages / f"{name}.json").unlink()
+    (log,) = (whole.parent / "run" / "work").glob("backtest-*/user_data/logs/backtesting.log")
+    log.unlink()
+    with subprocess.Popen(command(whole), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not (log.exists() and "freqtrade" in log.read_text("utf-8")):
+            time.sleep(0.01)
+        (child,) = (one for one in psutil.Process(process.pid).children() if "backtesting" in one.cmdline())
+        process.kill()  # the run alone: nobody tells freqtrade
+    tried("run: killed alone, freqtrade at work")
+    child.wait(10)
+    assert finish(whole)["backtest"]["comparison"] == before["backtest"]["comparison"]
 
 
 @pytest.mark.xdist_group("run")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bascule.core import BridgeError
+from bascule.core.tether import Tethered
 
 _STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
 _ERROR = re.compile(
@@ -57,13 +56,9 @@ def freqtrade(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, command, *arguments],
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env=_environment(),
-            process_group=0,  # its workers end with it, and Ctrl-C is ours to answer
+        # killed with us: the next run in this folder must not find it still writing
+        process = Tethered(
+            module, [command, *arguments], stdout=stream, stderr=subprocess.STDOUT, env=_environment()
         )
         try:
             # with a limit: a wait for ever has been seen to sleep through Ctrl-C, one with a limit looks up
@@ -75,9 +70,7 @@ def freqtrade(
                 remedy="choose a shorter time range or fewer pairs, or allow more time",
             ) from None
         finally:
-            if process.poll() is None:  # timed out or interrupted: leave no orphan, no worker either
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.end()  # timed out or interrupted: leave no worker either
     output = log.read_text("utf-8", errors="replace")
     # a configuration error ends freqtrade with status 0, so the log decides too
     if code != 0 or "Configuration error:" in output:

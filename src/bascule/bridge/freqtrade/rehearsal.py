@@ -38,6 +38,7 @@ from bascule.bridge.freqtrade import preflight, prepare
 from bascule.bridge.freqtrade.onceonly import FOLDER
 from bascule.core import BridgeError, Moment, Panel, Progress, Settings, silent
 from bascule.core.files import write_json
+from bascule.core.tether import Tethered
 from bascule.signals import Bundle
 
 OVERLAY, STATE, PAST, LOG = "rehearsal.json", "exchange.sqlite", "rehearsed.json", "rehearsal.log"
@@ -260,19 +261,19 @@ def _run(
     progress: Progress,
 ) -> None:
     """The bot from its start to its end."""
-    line = [sys.executable, "-m", "bascule.bridge.freqtrade.stepped", exchange.url, "--until", str(end)[:19]]
+    line = [exchange.url, "--until", str(end)[:19]]
     if pace:
         line += ["--pace", str(pace)]
     clock, begin = exchange.market.clock, exchange.market.clock()
     hours = max(1, round((end - begin) / np.timedelta64(1, "h")))
     log = folder / "logs" / LOG
     with log.open("wb") as stream:
-        bot = subprocess.Popen(
+        bot = Tethered(
+            "bascule.bridge.freqtrade.stepped",
             [*line, *_trade(folder, folder / OVERLAY)],
             env=dict(environment),
             stdout=stream,
             stderr=subprocess.STDOUT,
-            process_group=0,  # Ctrl-C is ours to pass on
         )
         try:
             while bot.poll() is None:
@@ -291,12 +292,11 @@ def _run(
     progress(hours, hours, _minute(end))
 
 
-def _stop(bot: subprocess.Popen[bytes]) -> None:
+def _stop(bot: Tethered) -> None:
     if bot.poll() is not None:
         return
     bot.terminate()
     try:
         bot.wait(_ENOUGH)
     except subprocess.TimeoutExpired:
-        bot.kill()
-        bot.wait()
+        bot.end()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from pydantic import Field
 
 from bascule.core import DataError, Instrument, Moment, Progress, Settings, Timeframe, silent
 from bascule.core.files import atomic_file
+from bascule.core.tether import Tethered
 from bascule.data.readers import read_freqtrade
 from bascule.data.sources.canonical import settle, typed
 from bascule.data.sources.chunked import span
@@ -106,7 +106,7 @@ class FreqtradeDownloader:
         with atomic_file(config) as aside:
             aside.write_text(json.dumps(self._config(wanted), indent=2), "utf-8")
         command = [
-            *(sys.executable, "-m", "freqtrade", "download-data", "--no-color"),
+            *("download-data", "--no-color"),
             *("--config", str(config), "--datadir", str(settings.folder)),
             # it insists on a user folder, which it does not use here
             *("--userdir", str(settings.folder)),
@@ -117,34 +117,41 @@ class FreqtradeDownloader:
         ]
         where = f"{self._spec.name} download-data"
         try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                timeout=settings.timeout_seconds,
-                env={**os.environ, "PYTHONWARNINGS": "ignore"},
-                check=False,
-            )
+            code, said = self._ended(command)
         except subprocess.TimeoutExpired as error:
             raise DataError(
                 f"freqtrade did not finish within {settings.timeout_seconds:.0f} s",
                 where=where,
                 remedy="raise timeout_seconds, or fetch again: freqtrade goes on where it stopped",
             ) from error
-        trouble = [line for line in done.stderr.splitlines() if " - ERROR - " in line]
-        if done.returncode != 0 or trouble:
-            told = trouble[-1] if trouble else (done.stderr.strip().splitlines() or ["no message"])[-1]
+        trouble = [line for line in said.splitlines() if " - ERROR - " in line]
+        if code != 0 or trouble:
+            told = trouble[-1] if trouble else (said.strip().splitlines() or ["no message"])[-1]
             raise DataError(
-                f"freqtrade ended with code {done.returncode}: {excerpt(told)}",
+                f"freqtrade ended with code {code}: {excerpt(told)}",
                 where=where,
                 remedy="check exchange, pairs and base URL; the command can be run by hand with its config "
                 f"{config.name}",
             )
         return tuple(
-            excerpt(line.split(" - WARNING - ")[1])
-            for line in done.stderr.splitlines()
-            if " - WARNING - " in line
+            excerpt(line.split(" - WARNING - ")[1]) for line in said.splitlines() if " - WARNING - " in line
         )
+
+    def _ended(self, arguments: Sequence[str]) -> tuple[int, str]:
+        """freqtrade's status and what it said on its error stream."""
+        with Tethered(
+            "freqtrade",
+            arguments,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        ) as process:
+            try:
+                _, said = process.communicate(timeout=self._settings.timeout_seconds)
+            finally:
+                process.end()
+        return process.returncode, said
 
     def _config(self, wanted: Sequence[Instrument]) -> dict[str, Any]:
         """The smallest config that download-data accepts."""
