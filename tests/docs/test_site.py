@@ -12,7 +12,8 @@ import pytest
 
 from tests.docs.pages import DOCS
 
-pytestmark = pytest.mark.slow
+# the site is built once for all of them
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("site")]
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from tests.bridge.research import FACTORS, Research, build
 from tests.docs.pages import DOCS, ROOT
 from tests.extending.pages import modules, write_files
 
+pytestmark = pytest.mark.xdist_group("bundles")  # the research is done once for all of them
 TEXTS = (*FACTORS, ("efficiency", "CSRank(Efficiency($close, 24))"))
 
 

@@ -162,6 +162,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, R
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("start")
 @pytest.mark.parametrize("start", ["freqtrade", "bascule"])
 def test_a_real_bot_ends_at_once(start: str, prepared: tuple[Path, ReplayExchange]) -> None:
     """``freqtrade trade``, and ``bascule trade start --force``, against an exchange on this machine."""
