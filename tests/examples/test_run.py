@@ -13,7 +13,10 @@ from rich.console import Console
 from bascule.app import freqaipage
 from bascule.app.config import load
 from bascule.app.spine import run_spine
+from bascule.app.trials import REAL, UNKNOWN
 from bascule.bridge.freqtrade.freqai import runs
+from bascule.evaluate import Ledger
+from tests.app.calls import call
 
 pytestmark = [
     pytest.mark.slow,
@@ -76,13 +79,18 @@ def test_freqai_with_a_qlib_model_trades_and_is_reported(tmp_path: Path) -> None
     job = runs.Job(
         wanted.recipe, wanted.schedule, tmp_path / "user", data, wanted.start, wanted.end, wanted.trade  # type: ignore[arg-type]
     )  # fmt: skip
-    found = runs.backtest(job)
-    assert len(found.trades) > 5
+    file, ledger = tmp_path / "order.yaml", tmp_path / "trials.sqlite"
+    file.write_text(yaml.safe_dump(wanted.model_dump(mode="json") | {"start": None}))
+    where = ("--data", data, "--start", wanted.start, "--ledger", ledger)
+    assert call("freqai", "backtest", file, job.folder, *where, "--set", "schedule.identifier=qlib") == 0
     fits = freqaipage.trainings(tmp_path / "user" / "models" / "qlib")
     assert len(fits) == 3 and all(fit["kind"] == "CatBoostModel" for fit in fits)
-    freqaipage.page(wanted, job, found, synthetic=True).write(tmp_path / "report.html")
-    text = (tmp_path / "report.html").read_text("utf-8")
+    text = (job.folder / "report.html").read_text("utf-8")
     assert "Synthetic market" in text and "Windows of the trainings" in text and "cat-2022-04-14" in text
+    assert "trials that ever touched these days" in text and "By reason of the exit" in text
+    # a generated market's candles are no real ones in the ledger, whatever folder they lie in
+    held = Ledger(ledger)
+    assert held.count(f"synthetic {UNKNOWN}", wanted.start, wanted.end).trials == held.count(REAL).trials + 1
 
     # and freqtrade finds no look-ahead in it
     verdict = runs.lookahead(job, trades=4, least=3)

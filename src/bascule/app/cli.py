@@ -161,8 +161,8 @@ def check(config: ConfigFile, set_: Overrides = None) -> None:
     from bascule.app.config import load
     from bascule.models import kind
 
-    if freqaicli.is_order(config) and not set_:
-        freqaicli.check(config)
+    if freqaicli.is_order(config):
+        freqaicli.check(config, set_ or ())
         return
     loaded = load(config, set_ or ())
     kind(loaded.model.kind).check(loaded.model.params)

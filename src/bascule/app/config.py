@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from bascule.app.extending import extend
 from bascule.app.trials import DEFAULT, RUNS
+from bascule.app.yamlfile import override
 from bascule.bridge.freqtrade.config import TradeSettings
 from bascule.core import ConfigError, Settings, moment, yaml_value
 from bascule.data.health import HealthSettings
@@ -180,24 +181,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     values = yaml_value(text, str(path))
     if not isinstance(values, dict):
         raise ConfigError("a run is a mapping of settings", where=str(path), remedy="see examples/")
-    for override in overrides:
-        _override(values, override)
+    for one in overrides:
+        override(values, one)
     extend(values, path.resolve().parent, str(path))
     config = RunConfig.read(values, where=str(path))
     return _rooted(config, path.resolve().parent)
-
-
-def _override(values: dict[str, Any], text: str) -> None:
-    key, sign, value = text.partition("=")
-    if not sign or not key:
-        raise ConfigError(f"cannot read {text!r}", where="--set", remedy="write key.sub=value")
-    target = values
-    *path, last = key.split(".")
-    for part in path:
-        target = target.setdefault(part, {})
-        if not isinstance(target, dict):
-            raise ConfigError(f"{part!r} in {key!r} is not a group of settings", where="--set")
-    target[last] = yaml_value(value, f"--set {key}")
 
 
 def _rooted(config: RunConfig, root: Path) -> RunConfig:

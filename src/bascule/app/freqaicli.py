@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,11 +10,14 @@ import typer
 
 from bascule.app.command import Commands, answer
 from bascule.app.console import bar
-from bascule.app.yamlfile import mapping
+from bascule.app.options import Overrides
+from bascule.app.yamlfile import mapping, override
 from bascule.core import ConfigError
 
 if TYPE_CHECKING:
+    from bascule.app.trials import Tries
     from bascule.bridge.freqtrade.freqai.runs import Order
+    from bascule.core import Moment
 
 freqai_app = Commands()
 
@@ -27,11 +31,11 @@ UserFolder = Annotated[Path, typer.Argument(help="freqtrade's user_data folder",
 
 
 @freqai_app.command("prepare", example="bascule freqai prepare examples/freqai.yaml user_data")
-def prepare(config: ConfigFile, folder: UserFolder) -> None:
+def prepare(config: ConfigFile, folder: UserFolder, set_: Overrides = None) -> None:
     """Write a user folder that freqtrade runs: configuration and strategy."""
     from bascule.bridge.freqtrade.freqai import runs
 
-    order = _read(config)
+    order = _read(config, set_ or ())
     secrets = sorted({"key", "secret", "password", "uid"} & set(order.exchange))
     if secrets:
         raise ConfigError(
@@ -62,12 +66,14 @@ def backtest(
     end: Annotated[
         str | None, typer.Option(help="first day not traded any more, UTC; default the file's")
     ] = None,
+    set_: Overrides = None,
+    ledger: Annotated[Path | None, typer.Option(help="trial ledger; default runs/trials.sqlite")] = None,
 ) -> None:
     """Backtest offline: freqtrade trains and trades; nothing is downloaded. Writes report.html."""
     from bascule.app import freqaipage
     from bascule.bridge.freqtrade.freqai import runs
 
-    order = _read(config)
+    order = _read(config, set_ or ())
     first, past = start or order.start, end or order.end
     if first is None or past is None:
         raise ConfigError(
@@ -78,12 +84,15 @@ def backtest(
     with bar("FreqAI backtest") as progress:
         progress(0, 1, f"its log is in {folder / 'logs'}")
         found = runs.backtest(job)
+    tries = _tries(order, ledger, embedded=data is None)
+    trials = _count(tries, order, first, past)
     report = folder / REPORT
-    freqaipage.page(order, job, found, synthetic=data is None).write(report)
+    freqaipage.page(order, job, found, synthetic=tries.synthetic, trials=trials).write(report)
     lines = [f"{name:14s} {found.metrics[name]:.4g}" for name in HEADLINE]
     answer(
-        {"result": found.path, "report": report, "metrics": found.metrics},
+        {"result": found.path, "report": report, "metrics": found.metrics, "trials": trials},
         *lines,
+        f"{'trials':14s} {trials:,} ever touched these days",
         f"Result: {found.path}",
         f"Report: {report}",
     )
@@ -103,6 +112,26 @@ def _embedded(order: Order, config: Path, folder: Path) -> Path:
         return runs.embedded(order.synthetic, order.recipe, folder)
 
 
+def _tries(order: Order, ledger: Path | None, *, embedded: bool) -> Tries:
+    """The ledger, and what the candles are called there."""
+    from bascule.app.trials import DEFAULT, UNKNOWN, Tries
+    from bascule.bridge.freqtrade.freqai.runs import generated
+    from bascule.data.synthetic import is_synthetic
+
+    if embedded and order.synthetic is not None:
+        return Tries.on(ledger or DEFAULT, generated(order.synthetic, order.recipe))
+    return Tries.on(ledger or DEFAULT, UNKNOWN if is_synthetic(order.recipe.pairs) else None)
+
+
+def _count(tries: Tries, order: Order, first: Moment, past: Moment) -> int:
+    """Write the backtest down, and say how many trials ever touched its days, this one among them."""
+    from bascule.core import files
+
+    made_of = order.model_dump(mode="json", include={"recipe", "schedule"})
+    tries.record([f"freqai {files.fingerprint(made_of)[:16]}"], first, past, [order.recipe.horizon], "freqai")
+    return tries.count(first, past)
+
+
 def is_order(path: Path) -> bool:
     """Whether this is a FreqAI run's file; what cannot be read is none."""
     try:
@@ -111,7 +140,7 @@ def is_order(path: Path) -> bool:
         return False
 
 
-def check(path: Path) -> None:
+def check(path: Path, overrides: Sequence[str] = ()) -> None:
     """Check a FreqAI run's file without running anything.
 
     Raises:
@@ -119,7 +148,7 @@ def check(path: Path) -> None:
     """
     from bascule.bridge.freqtrade.freqai import Plan, runs
 
-    order = _read(path)
+    order = _read(path, overrides)
     plan = Plan.of(runs.configure(order.recipe, order.schedule, order.trade, exchange=order.exchange))
     bar, pairs = order.recipe.timeframe, order.recipe.pairs
     answer(
@@ -128,7 +157,10 @@ def check(path: Path) -> None:
     )
 
 
-def _read(path: Path) -> Order:
+def _read(path: Path, overrides: Sequence[str]) -> Order:
     from bascule.bridge.freqtrade.freqai.runs import Order
 
-    return Order.read(mapping(path, see="examples/freqai.yaml"), where=str(path))
+    values = mapping(path, see="examples/freqai.yaml")
+    for one in overrides:
+        override(values, one)
+    return Order.read(values, where=str(path))

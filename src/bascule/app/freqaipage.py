@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bascule.bridge.freqtrade.results import BacktestResult
 
 
-def page(order: Order, job: Job, found: BacktestResult, *, synthetic: bool) -> Page:
+def page(order: Order, job: Job, found: BacktestResult, *, synthetic: bool, trials: int) -> Page:
     """The page of a finished backtest.
 
     Args:
@@ -32,6 +32,7 @@ def page(order: Order, job: Job, found: BacktestResult, *, synthetic: bool) -> P
         job: the run; its folder holds the models, its data folder the candles.
         found: what freqtrade says.
         synthetic: the candles were generated.
+        trials: how many different things were ever tried on the days that are traded.
     """
     fits = trainings(job.folder / "models" / order.schedule.identifier)
     recipe, metrics = order.recipe, found.metrics
@@ -49,6 +50,7 @@ def page(order: Order, job: Job, found: BacktestResult, *, synthetic: bool) -> P
             Card("Sharpe, marked to market", number(metrics["sharpe"], 2)),
             Card("largest drawdown", percent(-metrics["max_drawdown"])),
             Card("trades", f"{len(found.trades):,}"),
+            Card("trials that ever touched these days", f"{trials:,}"),
         ],
         sections=[_backtest(order, job, found), _models(order, fits), _settings(order)],
         footer=f"Bascule {__version__} · seed {recipe.seed}",
@@ -106,13 +108,14 @@ def _comparison(curves: Mapping[str, pd.Series[float]]) -> Table:
 
 def _panel(order: Order, job: Job, found: BacktestResult) -> Panel:
     """The candles that were traded, prepared: freqtrade begins later where start-up candles are missing."""
-    from bascule.core import moment
+    from bascule.core import Instrument, moment
     from bascule.data.prepare import prepare
     from bascule.data.readers import read_freqtrade
 
     bar, first = order.recipe.bar, found.equity.index[0].tz_localize(None).to_datetime64()
     frame = read_freqtrade(job.datadir, bar, market=order.recipe.market)
-    return prepare(Panel.from_long(frame, bar)).between(first, moment(job.end))
+    held = Panel.from_long(frame, bar).select(Instrument.parse(pair).id for pair in order.recipe.pairs)
+    return prepare(held).between(first, moment(job.end))
 
 
 def _curve(simulation: portfolio.Simulation) -> pd.Series[float]:

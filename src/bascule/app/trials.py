@@ -48,10 +48,21 @@ class Tries:
             return cls(ledger, f"synthetic {synthetic}")
         return cls(ledger, f"synthetic {files.fingerprint(synthetic.model_dump(mode='json'))[:12]}")
 
+    @property
+    def synthetic(self) -> bool:
+        """Whether the market was generated."""
+        return self.market != REAL
+
     def add(self, what: Iterable[str], panel: Panel, horizons: Iterable[int], purpose: str) -> None:
         """Write down that each of ``what`` (texts, digests) is looked at over all rows of a panel."""
-        first, past, lengths = panel.time[0], panel.time[-1] + panel.timeframe.delta, tuple(horizons)
-        seen = [Trial(one, self.market, first, past, h, purpose) for one in what for h in lengths]
+        self.record(what, panel.time[0], panel.time[-1] + panel.timeframe.delta, horizons, purpose)
+
+    def record(
+        self, what: Iterable[str], start: Moment, end: Moment, horizons: Iterable[int], purpose: str
+    ) -> None:
+        """Write down that each of ``what`` is looked at on candles of ``[start, end)``."""
+        lengths = tuple(horizons)
+        seen = [Trial(one, self.market, start, end, h, purpose) for one in what for h in lengths]
         Ledger(self.ledger).record(seen, datetime.now(UTC))
 
     def count(self, start: Moment, end: Moment) -> int:

@@ -29,6 +29,18 @@ def test_the_example_becomes_a_user_folder(tmp_path: Path) -> None:
     assert not {"key", "secret"} & set(values["exchange"])
 
 
+def test_settings_on_the_command_line_win(tmp_path: Path) -> None:
+    some = "recipe.pairs=[BTC/USDT, ETH/USDT, SOL/USDT, XRP/USDT, ADA/USDT, LTC/USDT]"
+    order = ["prepare", str(EXAMPLE), str(tmp_path), "--set", some, "--set", "schedule.train_days=30"]
+    result = CliRunner().invoke(freqai_app, order)
+    assert result.exit_code == 0, result.output
+    plan = Plan.of(json.loads((tmp_path / "config.json").read_text()))
+    assert len(plan.instruments) == 6 and plan.train_days == 30
+
+    result = CliRunner().invoke(freqai_app, [*order[:3], "--set", "schedule.trane_days=30"])
+    assert isinstance(result.exception, ConfigError) and "did you mean 'train_days'" in str(result.exception)
+
+
 def test_secrets_in_the_file_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "freqai.yaml"
     path.write_text(

@@ -71,6 +71,11 @@ class Order(Settings):
         return value.isoformat() if isinstance(value, date) else value
 
 
+def generated(settings: SyntheticSettings, recipe: FreqaiRecipe) -> SyntheticSettings:
+    """The embedded market of a recipe: size and seed are the settings', timeframe and market the recipe's."""
+    return settings.model_copy(update={"timeframe": recipe.timeframe, "market": recipe.market})
+
+
 def embedded(settings: SyntheticSettings, recipe: FreqaiRecipe, folder: Path) -> Path:
     """Candles of the embedded market as freqtrade keeps them, for a recipe's timeframe and market.
 
@@ -87,7 +92,7 @@ def embedded(settings: SyntheticSettings, recipe: FreqaiRecipe, folder: Path) ->
     from bascule.data.store import Store
     from bascule.data.synthetic import generate
 
-    whole = settings.model_copy(update={"timeframe": recipe.timeframe, "market": recipe.market})
+    whole = generated(settings, recipe)
     place = folder / f"embedded-{fingerprint(whole.model_dump(mode='json'))}"
     if not place.exists():
         with atomic_folder(place) as aside:
