@@ -1,5 +1,6 @@
 """Every model of qlib's zoo is really tried; the document says what came out."""
 
+import json
 import re
 from pathlib import Path
 
@@ -131,6 +132,27 @@ def test_a_network_of_another_kind_or_with_foreign_arguments_is_refused(tmp_path
     tensors.write(tmp_path / "w.safetensors", arrays, {**metadata, "arguments": wider})
     with pytest.raises(BundleError, match="do not fit GRU"):
         kind("GRU").load(tmp_path / "w.safetensors")
+
+
+def test_a_file_cannot_name_what_is_called(tmp_path: Path) -> None:
+    """qlib's general network imports and calls whatever ``pt_model_uri`` names."""
+    witness = tmp_path / "made by a file"
+    arguments = {"pt_model_uri": "os.mkdir", "pt_model_kwargs": {"path": str(witness)}, "seed": 0}
+    file = tmp_path / "model.safetensors"
+    for name in ("GeneralPTNN", "TemporalFusion"):
+        metadata = {"kind": name, "arguments": json.dumps(arguments), "steps": "1"}
+        tensors.write(file, {"x": np.zeros(1, np.float32)}, metadata)
+        with pytest.raises(BundleError, match="pt_model_uri is not the kind's own"):
+            kind(name).load(file)
+    assert not witness.exists()
+
+
+@pytest.mark.parametrize("arguments", ["[1]", "{", "7"])
+def test_metadata_that_says_nothing_is_refused(arguments: str, tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    tensors.write(file, {}, {"kind": "GRU", "arguments": arguments, "steps": "1"})
+    with pytest.raises(BundleError, match="metadata cannot be read"):
+        kind("GRU").load(file)
 
 
 @pytest.mark.slow

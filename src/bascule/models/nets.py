@@ -4,7 +4,7 @@
 2. Training is qlib's own ``fit``. The batch is no larger than the train and valid samples: qlib drops the
    last incomplete batch, and learns nothing at all where there is no complete one.
 3. The parameters of the network are kept as plain tensors (`tensors.py`), beside the arguments of qlib's
-   class. Loading builds that class again and fills it; nothing in the file is executed.
+   class. Loading builds that class again and fills it; what a file names is neither imported nor called.
 4. Predicting goes through the network in blocks of one fixed size, filled up with zeros: matrix libraries
    choose their order of additions by shape, so a sample's bits would depend on how many are beside it.
 5. A CUDA device is used for training where there is one; predictions are made on the CPU.
@@ -61,11 +61,13 @@ class NetKind(Kind):
     Attributes:
         net: attribute of qlib's model that holds the network.
         sizes: (features, steps) → arguments that follow from the data.
-        tunable: parameters beyond those that all share.
+        tunable: parameters beyond ``common``.
+        common: parameters that nearly all of qlib's networks share.
         layout: how a sample's columns reach the network: feature after feature (``flat``), time after time
             (``times``), or ``[steps, features]`` (``windows``).
         defaults_: parameters in place of qlib's defaults.
-        fixed: arguments that a user may not set.
+        nested: parameters that go into qlib's ``pt_model_kwargs``, to the network itself.
+        fixed: arguments that neither a user nor a file may set.
         forward: (network, batch) → predictions.
         demand: (features, steps) → what is wrong with them, or None.
         adapt: qlib's class → a subclass of it that runs.
@@ -204,9 +206,7 @@ class NetKind(Kind):
         import torch
 
         arrays, arguments, steps = _open(path, self.name)
-        strange = set(arguments) - self.parameters - set(self.sizes(1, 1)) - set(self.fixed) - {"seed"}
-        if strange:
-            raise BundleError(f"unknown arguments {sorted(strange)}", where=str(path), remedy="train again")
+        self._refuse_foreign(arguments, path)
         from bascule.models.quiet import quiet
 
         with quiet(0, 0):
@@ -232,6 +232,21 @@ class NetKind(Kind):
 
         return predict
 
+    def _refuse_foreign(self, arguments: Mapping[str, Any], path: Path) -> None:
+        """Refuse arguments that training could not have written.
+
+        `fixed` ones must be the kind's own: qlib imports and calls what ``pt_model_uri`` names, and a file
+        must not have a say in that.
+        """
+        strange = set(arguments) - self.parameters - set(self.sizes(1, 1)) - set(self.fixed) - {"seed"}
+        if strange:
+            raise BundleError(f"unknown arguments {sorted(strange)}", where=str(path), remedy="train again")
+        for name, value in self.fixed.items():
+            if name not in arguments or arguments[name] != value:
+                raise BundleError(
+                    f"its argument {name} is not the kind's own", where=str(path), remedy="train again"
+                )
+
     def _fill(self, model: Any, arrays: Mapping[str, Any], path: Path, *, rebuild: bool) -> None:
         import torch
 
@@ -252,8 +267,12 @@ def _open(path: Path, name: str) -> tuple[dict[str, Any], dict[str, Any], int]:
     """Tensors, arguments of qlib's class, steps."""
     arrays, metadata = tensors.read(path)
     if metadata.get("kind") != name:
-        raise BundleError(f"a model of kind {metadata.get('kind')!r}, not {name}", where=str(path))
+        raise BundleError(
+            f"a model of kind {metadata.get('kind')!r}, not {name}", where=str(path), remedy="train again"
+        )
     try:
         return arrays, dict(json.loads(metadata["arguments"])), int(metadata["steps"])
-    except (KeyError, ValueError) as error:
-        raise BundleError(f"its metadata cannot be read: {error}", where=str(path)) from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise BundleError(
+            f"its metadata cannot be read: {error}", where=str(path), remedy="train again"
+        ) from error
