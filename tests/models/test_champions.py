@@ -58,6 +58,17 @@ def test_roll_back_goes_to_the_champion_before_and_no_further_in_circles(trainer
     assert [event.number for event in store.history()] == [1, 2, 3, 4, 5]
 
 
+def test_a_champion_that_was_left_and_came_back_can_be_rolled_back_to(trainer: Retrainer) -> None:
+    store = trainer.store
+    first, second, third = (trainer.train(row) for row in (380, 440, 500))
+    for name in (first, second):
+        store.promote(name, reason="test")
+    assert store.roll_back(reason="it lost money").model == first
+    store.promote(second, reason="it was the market, not the model")
+    store.promote(third, reason="test")
+    assert store.roll_back(reason="this one loses too").model == second
+
+
 def test_a_damaged_challenger_is_not_promoted(trainer: Retrainer) -> None:
     store = trainer.store
     first, second = trainer.train(380), trainer.train(440)

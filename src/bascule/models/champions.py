@@ -177,10 +177,14 @@ class Champions:
             ConfigError: there was none.
         """
         with self.writing():
-            served = [event.model for event in self.history()]
             now = self.serving
-            # the newest that is not the one to be left, and was not left in the same way before
-            left = {event.before for event in self.history() if event.action == "roll back"}
+            served: list[str] = []
+            left: set[str] = set()  # rolled back from, and not promoted since
+            for event in self.history():
+                served.append(event.model)
+                left.discard(event.model)
+                if event.action == "roll back":
+                    left.add(event.before)
             older = [one for one in served if one != now and one not in left]
             if not older:
                 raise ConfigError(
