@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from decimal import Decimal as D
+from urllib.parse import urlencode
 
 import pytest
 
 from bascule.bridge.exchange import AccountSettings
+from bascule.bridge.exchange.auth import KEY_HEADER
 from bascule.bridge.exchange.brackets import bracket_of
 from bascule.bridge.exchange.ledger import isolated
-from tests.bridge.exchange.rig import client, flat, funds, panel, rig
+from bascule.bridge.exchange.service import Asked
+from tests.bridge.exchange.rig import UNCHECKED, client, flat, funds, panel, rig
 
 ccxt = pytest.importorskip("ccxt")
 NAMES = ("BTC_USDT_USDT",)
@@ -228,3 +231,21 @@ def test_account_adds_up() -> None:
         assert api.fetch_balance()["USDT"]["total"] == float(account["totalMarginBalance"])
         (tier, *_) = api.fetch_leverage_tiers([PAIR])[PAIR]
         assert tier["maxLeverage"] >= 20
+
+
+@pytest.mark.parametrize("orders", ["", "x", "{}", "[]", "[1]", "[null]", '["x"]'])
+def test_a_batch_that_is_no_list_of_orders_is_refused(orders: str) -> None:
+    service = futures(*flat(2)).service
+    query = urlencode({"batchOrders": orders})
+    signed = f"{query}&signature={UNCHECKED.sign(query)}"
+    asked = Asked("POST", "/fapi/v1/batchOrders", signed, headers={KEY_HEADER: UNCHECKED.key})
+    answer = service.answer(asked)
+    assert answer.status == 400 and b"-1100" in answer.body
+
+
+@pytest.mark.parametrize(("path", "code"), [("/fapi/v1/klines", b"-1100"), ("/v5/market/kline", b"10001")])
+def test_a_digit_that_is_no_number_is_refused(path: str, code: bytes) -> None:
+    service = futures(*flat(2)).service
+    query = urlencode({"symbol": "BTCUSDT", "category": "linear", "limit": "\u00b2"})
+    query += "&interval=" + ("60" if "v5" in path else "1h")
+    assert code in service.answer(Asked("GET", path, query)).body

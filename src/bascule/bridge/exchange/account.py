@@ -220,11 +220,11 @@ class Account(ABC):
         """What does not reconcile in this kind of account."""
 
 
-def rounded(value: Decimal) -> Decimal:
-    """To eight decimals, half up. The caller may have exact arithmetic in force."""
+def rounded(value: Decimal, rounding: str = ROUND_HALF_UP) -> Decimal:
+    """To eight decimals, half up unless said otherwise. The caller may have exact arithmetic in force."""
     with localcontext(EXACT) as context:
         context.clear_traps()
-        return value.quantize(UNIT, ROUND_HALF_UP)
+        return value.quantize(UNIT, rounding)
 
 
 def poor(futures: bool) -> Refusal:

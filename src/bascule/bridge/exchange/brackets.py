@@ -1,7 +1,8 @@
 """Leverage brackets: how much leverage a position's value allows, and the margin that it must keep.
 
 Where freqtrade's packaged table of Binance's brackets knows the pair it is used, so that dry runs, backtests
-and this exchange liquidate alike; other pairs get the ladder `USUAL`, which is made up and is stricter than
+and this exchange liquidate alike; other pairs get the ladder `USUAL`, which is made up, and stricter than
+those of the large coins.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ refusal is an answer with another ``retCode`` and HTTP status 200, as Bybit does
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -48,7 +49,7 @@ def _number(query: Query, name: str, default: int | None = None) -> int | None:
     text = query.get(name, "")
     if not text:
         return default
-    if not text.isdigit() or len(text) > 18:
+    if not re.fullmatch(r"[0-9]{1,18}", text):
         raise _wrong(f"params error: {name} invalid")
     return int(text)
 

@@ -3,16 +3,12 @@
 1. `advance` brings the account up to the clock: all ticks of the symbols that have open orders or positions,
    and all funding settlements, since the last call, in order of time (funding before ticks, symbols by name).
    Nothing depends on how often it is called.
-2. At a tick, first positions are held against their margin and liquidated (`futures`); then stop orders whose
-   price is reached are set off; then resting limit orders are filled.
-3. A resting limit order fills at its own price, and only when the market trades *through* it (a tick beyond
-   the price, not at it), oldest first, by at most ``participation`` of the tick's volume for all of them
-   together. So an order in a thin market fills in parts.
-4. A market order, or a limit order that crosses the book, takes level after level of the made-up book
-   (`book`): large orders pay for their size. What the book or the limit does not give rests, or expires.
-5. Stop orders become market or limit orders at the tick that reaches them, which may lie beyond their price:
-   a gap is paid for.
-6. When a symbol leaves the exchange its orders expire; a futures position is settled at the last price.
+2. At a tick, first positions are held against their margin and liquidated (`futures`); then, oldest first,
+   stop orders whose price is reached are set off and resting limit orders filled, together by at most
+   ``participation`` of the tick's volume. So an order in a thin market fills in parts. How a single order
+   trades is told in `matching`.
+3. A new order is held against the market (`place`), then meets the book.
+4. When a symbol leaves the exchange its orders expire; a futures position is settled at the last price.
 
 Every fill is booked exactly (`ledger`); the engine itself never rounds money.
 """
@@ -22,20 +18,18 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 
 from bascule.bridge.exchange import wire
-from bascule.bridge.exchange.account import Account, poor
-from bascule.bridge.exchange.book import Depth, Level
+from bascule.bridge.exchange.account import poor
 from bascule.bridge.exchange.futures import FuturesAccount
 from bascule.bridge.exchange.intake import Request
 from bascule.bridge.exchange.market import Listing, ReplayMarket
+from bascule.bridge.exchange.matching import ZERO, Matching
 from bascule.bridge.exchange.orders import AccountSettings, Order
 from bascule.bridge.exchange.path import Tick
-from bascule.bridge.exchange.spot import SpotAccount
 from bascule.bridge.exchange.wire import Refusal
 
-ZERO = Decimal(0)
 _FUNDING, _TICK, _HALT = 0, 1, 2
 
 
@@ -47,33 +41,13 @@ class _Moment:
     number: int  # ticks of one symbol in one millisecond keep their order
 
 
-class Engine:
-    """See above.
-
-    Args:
-        market: the market.
-        settings: the trader's terms.
-
-    Attributes:
-        account: the trader's account.
-        at: Unix milliseconds up to which everything has happened.
-    """
+class Engine(Matching):
+    """See above; arguments and attributes are those of `Matching`."""
 
     def __init__(self, market: ReplayMarket, settings: AccountSettings | None = None) -> None:
-        self.market = market
-        self.settings = settings or AccountSettings()
-        self.at = market.now_ms()
-        self.depth = Depth()
-        self._seen: dict[str, Decimal] = {}
-        kind = FuturesAccount if market.kind == "futures" else SpotAccount
-        self.account: Account = kind(self.settings, market.listings, self._price, self.at)
+        super().__init__(market, settings)
         # the public market never changes after this, only the clock and the account do
         self._halted = {s: ms for s, ms in market.halts.items() if s in market.listings}
-
-    def _price(self, symbol: str) -> Decimal | None:
-        if symbol in self._seen:
-            return self._seen[symbol]
-        return self.market.last_decimal(self.market.listings[symbol], self.at)
 
     # -- time --------------------------------------------------------------------------------------
 
@@ -134,54 +108,10 @@ class Engine:
             elif order.is_open and order.price is not None:
                 budget -= self._rest(order, tick, budget)
 
-    def _rest(self, order: Order, tick: Tick, budget: Decimal) -> Decimal:
-        """Fill a resting order at a tick; what it took of the volume."""
-        assert order.price is not None
-        through = tick.price < order.price if order.side == "BUY" else tick.price > order.price
-        if not through:
-            return ZERO
-        self._after_reduction(order, tick.ms)
-        step = self._step(order.symbol)
-        quantity = min(self._fillable(order), budget.quantize(step, ROUND_DOWN))
-        if quantity <= 0 or not order.is_open:
-            return ZERO
-        self.account.fill(order, order.price, quantity, maker=True, ms=tick.ms)
-        self._after_reduction(order, tick.ms)
-        return quantity
-
-    def _step(self, symbol: str) -> Decimal:
-        return Decimal(1).scaleb(-self.market.listings[symbol].quantity_decimals)
-
-    def _fillable(self, order: Order) -> Decimal:
-        """What may still trade: a reducing order no more than the position."""
-        if not (order.reduce_only or order.close_position):
-            return order.left
-        position = self.account.positions.get(order.symbol)
-        amount = position.amount if position else ZERO
-        against = abs(amount) if (amount > 0) == (order.side == "SELL") else ZERO
-        return min(order.left, against)
-
-    def _after_reduction(self, order: Order, ms: int) -> None:
-        """A reducing order has nothing left to do once the position is gone."""
-        if order.is_open and self._fillable(order) <= 0:
-            self.account.end(order, "EXPIRED", ms, "the position is closed")
-
     def _liquidate(self, account: FuturesAccount, symbol: str, ms: int) -> None:
         for order in account.open_orders(symbol):
             account.end(order, "CANCELED", ms, "liquidation")
-        amount = account.position(symbol).amount
-        forced = Order(
-            id=self.next_id(),
-            client_id=f"autoclose-{ms}",
-            symbol=symbol,
-            side="SELL" if amount > 0 else "BUY",
-            type="LIQUIDATION",
-            lifetime="IOC",
-            quantity=abs(amount),
-            reduce_only=True,
-            created=ms,
-            updated=ms,
-        )
+        forced = self._whole(symbol, account.position(symbol).amount, "LIQUIDATION", f"autoclose-{ms}", ms)
         account.liquidate(forced, ms)
 
     def _halt(self, symbol: str, ms: int) -> None:
@@ -191,26 +121,26 @@ class Engine:
         position = account.positions.get(symbol)
         price = self._price(symbol)
         if position and position.amount and price is not None:
-            settled = Order(
-                id=self.next_id(),
-                client_id=f"settlement-{ms}",
-                symbol=symbol,
-                side="SELL" if position.amount > 0 else "BUY",
-                type="SETTLEMENT",
-                lifetime="IOC",
-                quantity=abs(position.amount),
-                reduce_only=True,
-                created=ms,
-                updated=ms,
-            )
+            settled = self._whole(symbol, position.amount, "SETTLEMENT", f"settlement-{ms}", ms)
             account.orders[settled.id] = settled
             account.fill(settled, price, settled.quantity, maker=False, ms=ms)
 
-    # -- orders ------------------------------------------------------------------------------------
+    def _whole(self, symbol: str, amount: Decimal, kind: str, name: str, ms: int) -> Order:
+        """The exchange's own order that closes a position of this signed amount."""
+        return Order(
+            id=self.next_id(),
+            client_id=name,
+            symbol=symbol,
+            side="SELL" if amount > 0 else "BUY",
+            type=kind,
+            lifetime="IOC",
+            quantity=abs(amount),
+            reduce_only=True,
+            created=ms,
+            updated=ms,
+        )
 
-    def next_id(self) -> int:
-        """A number that no order has."""
-        return next(reversed(self.account.orders), 0) + 1
+    # -- orders ------------------------------------------------------------------------------------
 
     def place(self, request: Request, listing: Listing) -> Order:
         """Take an order in; it may be filled at once.
@@ -300,18 +230,6 @@ class Engine:
         if order.is_open:
             self.account.end(order, "EXPIRED", self.at, "the book is empty")
 
-    def _worth(self, order: Order, listing: Listing) -> Decimal:
-        """Quantity that a market order by value gets from the book."""
-        assert order.budget is not None
-        left, quantity, step = order.budget, ZERO, self._step(order.symbol)
-        for price, amount in self._book(listing, order):
-            got = min(amount, (left / price).quantize(step, ROUND_DOWN))
-            quantity += got
-            left -= got * price
-            if got < amount:
-                break
-        return quantity
-
     def _place_limit(self, order: Order, listing: Listing) -> None:
         fills = self._sweep(order, listing)
         if order.post_only and fills:
@@ -325,97 +243,6 @@ class Engine:
             raise poor(True)
         self.account.add(order)
         self._work(order, listing, fills, self.at)
-
-    def _work(self, order: Order, listing: Listing, fills: list[Level], ms: int) -> None:
-        """A limit order meets the book: take, then rest or expire."""
-        whole = sum((q for _, q in fills), ZERO) >= order.left
-        if order.lifetime == "FOK" and not whole:
-            self.account.end(order, "EXPIRED", ms, "the book does not hold enough")
-            return
-        self._take(order, listing, fills, ms)
-        if order.is_open and order.lifetime in ("IOC", "FOK"):
-            self.account.end(order, "EXPIRED", ms, "not filled at once")
-
-    def _sweep(self, order: Order, listing: Listing) -> list[Level]:
-        """What the book gives an order now: prices and quantities, up to its limit."""
-        left, fills = self._fillable(order), []
-        for price, amount in self._book(listing, order):
-            beyond = order.price is not None and (
-                price > order.price if order.side == "BUY" else price < order.price
-            )
-            if left <= 0 or beyond:
-                break
-            got = min(left, amount)
-            fills.append((price, got))
-            left -= got
-        return fills
-
-    def _book(self, listing: Listing, order: Order) -> list[Level]:
-        price = self._price(order.symbol)
-        return [] if price is None else self.depth.left(self.market, listing, self.at, order.side, price)
-
-    def _take(self, order: Order, listing: Listing, fills: list[Level], ms: int) -> None:
-        for price, quantity in fills:
-            self.account.fill(order, price, quantity, maker=False, ms=ms)
-        last = self._price(order.symbol)
-        if last is not None:
-            self.depth.take(order.symbol, last, order.side, sum((q for _, q in fills), ZERO))
-        if fills:
-            self._after_reduction(order, ms)
-
-    def _trigger(self, order: Order, ms: int) -> None:
-        """A stop order's price is reached. A futures one becomes an order of its own number."""
-        listing, account = self.market.listings[order.symbol], self.account
-        order.triggered = ms
-        working = order
-        if order.algo:
-            working = self._from_algo(order, ms)
-            order.status, order.actual = "FILLED", working.id
-            account.touch(order, ms)
-            try:
-                account.add(working)
-            except Refusal as refusal:
-                working.status, working.note = "EXPIRED", refusal.message
-                account.orders[working.id] = working
-                account.touch(working, ms)
-                return
-        else:
-            order.status = "NEW"
-            account.touch(order, ms)
-        if working.price is not None:
-            self._work(working, listing, self._sweep(working, listing), ms)
-            return
-        fills = self._sweep(working, listing)
-        if working.lock_asset != listing.instrument.base and not self._payable(working, fills):
-            account.end(working, "EXPIRED", ms, "not enough money at the trigger")
-            return
-        self._take(working, listing, fills, ms)
-        if working.is_open:
-            account.end(working, "EXPIRED", ms, "the book is empty")
-
-    def _payable(self, order: Order, fills: list[Level]) -> bool:
-        """A triggered market order: what was held for it counts as free."""
-        if self.account.futures:
-            return order.reduce_only or self.account.affordable(order.symbol, order.side, fills)
-        self.account.release(order, self.at)
-        return self.account.affordable(order.symbol, order.side, fills)
-
-    def _from_algo(self, order: Order, ms: int) -> Order:
-        position = self.account.positions.get(order.symbol)
-        whole = abs(position.amount) if position else ZERO
-        return order.model_copy(
-            update={
-                "id": self.next_id(),
-                "type": "MARKET" if order.price is None else "LIMIT",
-                "algo": False,
-                "quantity": whole if order.close_position else order.quantity,
-                "reduce_only": order.reduce_only or order.close_position,
-                "stop": None,
-                "status": "NEW",
-                "created": ms,
-                "updated": ms,
-            }
-        )
 
     def find(
         self, symbol: str, *, number: int | None, client_id: str | None, algo: bool = False

@@ -25,12 +25,6 @@ from bascule.bridge.exchange.wire import Refusal
 ZERO = Decimal(0)
 
 
-def _loose(value: Decimal, rounding: str) -> Decimal:
-    with localcontext(EXACT) as context:
-        context.clear_traps()
-        return value.quantize(UNIT, rounding)
-
-
 class FuturesAccount(Account):
     """USDT-margined perpetuals."""
 
@@ -95,8 +89,7 @@ class FuturesAccount(Account):
         if order.reduce_only or order.price is None:
             return ZERO
         position = self.position(order.symbol)
-        against = abs(position.amount) if (position.amount > 0) == (order.side == "SELL") else ZERO
-        return max(order.left - against, ZERO) * order.price / position.leverage
+        return max(order.left - position.against(order.side), ZERO) * order.price / position.leverage
 
     def available(self, asset: str) -> Decimal:
         """What new positions may use, in eight decimals; never below zero."""
@@ -104,7 +97,7 @@ class FuturesAccount(Account):
         profit = sum((self.profit(p.symbol) for p in crossed), ZERO)
         used = sum((self.initial_margin(p.symbol) for p in crossed), ZERO)
         return max(
-            _loose(self.ledger.balance(FREE, asset) + profit - used - self.order_margin(asset), ROUND_DOWN),
+            rounded(self.ledger.balance(FREE, asset) + profit - used - self.order_margin(asset), ROUND_DOWN),
             ZERO,
         )
 
@@ -196,7 +189,7 @@ class FuturesAccount(Account):
     def reserve(self, order: Order) -> None:
         """Orders that would open need margin; reducing ones need a position."""
         position = self.position(order.symbol)
-        reduces = position.amount and (position.amount > 0) == (order.side == "SELL")
+        reduces = position.against(order.side) > 0
         if (order.reduce_only or order.close_position) and not reduces and not order.algo:
             raise Refusal(-2022, "ReduceOnly Order is rejected.")
         if not order.algo and self._needs(order) > self.available(self.asset(order.symbol)):
@@ -210,8 +203,7 @@ class FuturesAccount(Account):
         position = self.position(symbol)
         quantity = sum((q for _, q in fills), ZERO)
         value = sum((p * q for p, q in fills), ZERO)
-        against = abs(position.amount) if (position.amount > 0) == (side == "SELL") else ZERO
-        opening = max(quantity - against, ZERO)
+        opening = max(quantity - position.against(side), ZERO)
         if not opening:
             return True
         share = opening / quantity
@@ -225,15 +217,14 @@ class FuturesAccount(Account):
         symbol, asset = order.symbol, self.asset(order.symbol)
         position = self.position(symbol)
         sign = 1 if order.side == "BUY" else -1
-        against = abs(position.amount) if position.amount * sign < 0 else ZERO
-        closing = min(quantity, against)
+        closing = min(quantity, position.against(order.side))
         realised = self._close(position, price, closing, ms, order.id) if closing else ZERO
         opening = quantity - closing
         if opening:
             position.amount += sign * opening
             position.cost += sign * opening * price
             if position.isolated:
-                margin = _loose_division(opening * price, position.leverage)
+                margin = _portion(opening * price, Decimal(1), Decimal(position.leverage), ROUND_UP)
                 self._to_margin(symbol, margin, ms, str(order.id))
         position.updated = ms
         fee = self.commission(turnover, maker)
@@ -339,14 +330,8 @@ def _own(account: str) -> bool:
     return account == FREE or account.startswith("isolated:")
 
 
-def _portion(total: Decimal, part: Decimal, whole: Decimal) -> Decimal:
-    """``total · part / whole`` in eight decimals, rounded towards zero."""
+def _portion(total: Decimal, part: Decimal, whole: Decimal, rounding: str = ROUND_DOWN) -> Decimal:
+    """``total · part / whole`` in eight decimals, rounded towards zero unless said otherwise."""
     with localcontext(EXACT) as context:
         context.clear_traps()
-        return (total * part / whole).quantize(UNIT, ROUND_DOWN)
-
-
-def _loose_division(value: Decimal, by: int) -> Decimal:
-    with localcontext(EXACT) as context:
-        context.clear_traps()
-        return (value / by).quantize(UNIT, ROUND_UP)
+        return (total * part / whole).quantize(UNIT, rounding)

@@ -10,14 +10,11 @@ from typing import Any
 from bascule.bridge.exchange import intake, wire
 from bascule.bridge.exchange.engine import Engine
 from bascule.bridge.exchange.orders import Order, Trade
-from bascule.bridge.exchange.query import Query, integer, listing_of
-from bascule.bridge.exchange.spotroutes import Private, chosen_orders, chosen_trades, find_order
+from bascule.bridge.exchange.query import Query, integer, listing_of, symbol_of
+from bascule.bridge.exchange.spotroutes import Private, cancellable, chosen_orders, chosen_trades, find_order
 from bascule.bridge.exchange.wire import Json, Refusal, plain, price_text
 
 ZERO = Decimal(0)
-_STATUS = {"PENDING": "NEW"}
-# what the conditional service calls its states
-_ALGO_STATUS = {"PENDING": "NEW", "FILLED": "FINISHED"}
 
 
 def order_json(order: Order) -> dict[str, Any]:
@@ -26,7 +23,7 @@ def order_json(order: Order) -> dict[str, Any]:
     return {
         "orderId": order.id,
         "symbol": order.symbol,
-        "status": _STATUS.get(order.status, order.status),
+        "status": order.public_status,
         "clientOrderId": order.client_id,
         "price": plain(order.price or ZERO),
         "avgPrice": price_text(average),
@@ -66,7 +63,7 @@ def algo_json(engine: Engine, order: Order) -> dict[str, Any]:
         "positionSide": "BOTH",
         "timeInForce": order.lifetime,
         "quantity": plain(order.quantity),
-        "algoStatus": _ALGO_STATUS.get(order.status, order.status),
+        "algoStatus": order.algo_status,
         "actualOrderId": str(order.actual) if order.actual else "",
         "actualPrice": price_text(average),
         "triggerPrice": plain(order.stop or ZERO),
@@ -118,12 +115,13 @@ def place_batch(engine: Engine, query: Query) -> Json:
         wishes = json.loads(query.get("batchOrders") or "")
     except json.JSONDecodeError:
         raise wire.illegal("batchOrders", "a JSON list") from None
-    if not isinstance(wishes, list) or not 1 <= len(wishes) <= 5:
+    orders = isinstance(wishes, list) and all(isinstance(wish, dict) for wish in wishes)
+    if not orders or not 1 <= len(wishes) <= 5:
         raise wire.illegal("batchOrders", "a JSON list of one to five orders")
     answers: list[Any] = []
     for wish in wishes:
         try:
-            answers.append(place(engine, {name: str(value) for name, value in dict(wish).items()}))
+            answers.append(place(engine, {name: str(value) for name, value in wish.items()}))
         except Refusal as refusal:
             answers.append(refusal.to_json())
     return answers
@@ -148,20 +146,12 @@ def open_orders(engine: Engine, query: Query) -> Json:
 
 
 def _open(engine: Engine, query: Query, *, algo: bool) -> list[Order]:
-    symbol = listing_of(engine.market, query).instrument.symbol if query.get("symbol") else None
-    return [o for o in engine.account.open_orders(symbol) if o.algo == algo]
+    return [o for o in engine.account.open_orders(symbol_of(engine.market, query)) if o.algo == algo]
 
 
 def cancel(engine: Engine, query: Query) -> Json:
     """``DELETE /fapi/v1/order``."""
-    return order_json(engine.cancel(_cancellable(engine, query, algo=False)))
-
-
-def _cancellable(engine: Engine, query: Query, *, algo: bool) -> Order:
-    try:
-        return find_order(engine, query, number="algoId" if algo else "orderId", algo=algo)
-    except Refusal as refusal:
-        raise Refusal(-2011, "Unknown order sent.") if refusal.code == -2013 else refusal from None
+    return order_json(engine.cancel(cancellable(engine, query)))
 
 
 def cancel_all(engine: Engine, query: Query) -> Json:

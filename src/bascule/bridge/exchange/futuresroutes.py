@@ -13,7 +13,7 @@ from bascule.bridge.exchange.engine import Engine
 from bascule.bridge.exchange.futures import FuturesAccount
 from bascule.bridge.exchange.futuresorders import FUTURES_ORDERS
 from bascule.bridge.exchange.ledger import FREE, Entry, isolated
-from bascule.bridge.exchange.query import Query, integer, limit_of, listing_of
+from bascule.bridge.exchange.query import Query, integer, limit_of, listing_of, symbol_of
 from bascule.bridge.exchange.spotroutes import Private, coins, nothing
 from bascule.bridge.exchange.wire import Json, Refusal, eight, plain, price_text
 
@@ -148,7 +148,7 @@ def commission_rate(engine: Engine, query: Query) -> Json:
 def position_risk(engine: Engine, query: Query) -> Json:
     """``GET /fapi/v3/positionRisk``: open positions, with v2's fields beside v3's."""
     books = books_of(engine)
-    wanted = listing_of(engine.market, query).instrument.symbol if query.get("symbol") else None
+    wanted = symbol_of(engine.market, query)
     rows = []
     for symbol, position in sorted(books.positions.items()):
         if not position.amount or wanted not in (None, symbol):
@@ -187,7 +187,8 @@ def position_risk(engine: Engine, query: Query) -> Json:
 def leverage_brackets(engine: Engine, query: Query) -> Json:
     """``GET /fapi/v1/leverageBracket``."""
     books = books_of(engine)
-    chosen = [listing_of(engine.market, query).instrument.symbol] if query.get("symbol") else books.listings
+    wanted = symbol_of(engine.market, query)
+    chosen = books.listings if wanted is None else [wanted]
     return [
         {
             "symbol": symbol,
@@ -263,7 +264,7 @@ def multi_assets(_engine: Engine, _query: Query) -> Json:
 def income(engine: Engine, query: Query) -> Json:
     """``GET /fapi/v1/income``: what changed the wallet, oldest first."""
     books, kind = books_of(engine), query.get("incomeType")
-    wanted = listing_of(engine.market, query).instrument.symbol if query.get("symbol") else None
+    wanted = symbol_of(engine.market, query)
     start, end = integer(query, "startTime"), integer(query, "endTime")
     rows = [
         row
@@ -290,7 +291,7 @@ def _income_rows(entry: Entry) -> list[dict[str, Any]]:
             "info": kind,
             "time": entry.ms,
             "tranId": entry.number,
-            "tradeId": entry.reference if kind in ("COMMISSION",) else "",
+            "tradeId": entry.reference if kind == "COMMISSION" else "",
         }
         for line in own
     ]

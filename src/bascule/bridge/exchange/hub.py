@@ -124,7 +124,7 @@ class Hub:
     def _receive(self, listener: Listener, text: str) -> None:
         try:
             wish = json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             wish = None
         if not isinstance(wish, dict):
             listener.put(json.dumps({"error": {"code": 2, "msg": "Invalid request: no JSON object"}}))
@@ -190,6 +190,8 @@ class Hub:
         """The websocket API: what clients need to follow their own account."""
         number, method, params = wish.get("id"), wish.get("method"), wish.get("params") or {}
         try:
+            if not isinstance(params, dict):
+                raise Refusal(-1102, "params must be an object")
             if method == "userDataStream.subscribe.signature":
                 self._check(params)
                 listener.user, listener.wrap = USER, True

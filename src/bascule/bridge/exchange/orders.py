@@ -104,6 +104,16 @@ class Order(BaseModel):
         return self.status in OPEN_STATES
 
     @property
+    def public_status(self) -> str:
+        """As Binance writes it."""
+        return "NEW" if self.status == "PENDING" else self.status
+
+    @property
+    def algo_status(self) -> str:
+        """As the futures' conditional service writes it."""
+        return "FINISHED" if self.status == "FILLED" else self.public_status
+
+    @property
     def left(self) -> Decimal:
         """Base units not yet traded."""
         return self.quantity - self.executed
@@ -166,6 +176,10 @@ class Position(BaseModel):
     def entry(self) -> Decimal:
         """Average entry price, 0 of an empty position."""
         return abs(self.cost / self.amount) if self.amount else ZERO
+
+    def against(self, side: Side) -> Decimal:
+        """Base units that an order of this side would close."""
+        return abs(self.amount) if (self.amount > 0) == (side == "SELL") else ZERO
 
     def profit(self, price: Decimal) -> Decimal:
         """Unrealised profit at a price."""

@@ -42,6 +42,11 @@ def listing_of(market: ReplayMarket, query: Query) -> Listing:
     return by_symbol(market, symbol)
 
 
+def symbol_of(market: ReplayMarket, query: Query) -> str | None:
+    """``symbol`` where it may be left out; None = all."""
+    return listing_of(market, query).instrument.symbol if query.get("symbol") else None
+
+
 def by_symbol(market: ReplayMarket, symbol: str) -> Listing:
     """The listing of a symbol."""
     if not re.fullmatch(r"[A-Z0-9-_.]{1,20}", symbol):

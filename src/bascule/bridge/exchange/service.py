@@ -35,7 +35,7 @@ from bascule.bridge.exchange.weights import Meter, weight
 from bascule.bridge.exchange.wire import Json, Refusal, recognisable
 
 LISTEN_PATHS = ("/api/v3/userDataStream", "/fapi/v1/listenKey")
-_UNSIGNED = {
+_FAILURES = {
     418: (-1003, "Way too many requests; IP banned."),
     429: (-1003, "Too many requests; current limit is exceeded."),
     403: (-1003, "Forbidden."),
@@ -189,7 +189,7 @@ class Service:
             return Answer(status, _json(body), headers)
 
     def _failed(self, status: int, wait: int | None, headers: dict[str, str]) -> Answer:
-        code, message = _UNSIGNED.get(status, _OUT_OF_ORDER)
+        code, message = _FAILURES.get(status, _OUT_OF_ORDER)
         if wait is not None:
             headers = headers | {"Retry-After": str(wait)}
         return Answer(status, _json({"code": code, "msg": message}), headers)

@@ -11,11 +11,10 @@ from bascule.bridge.exchange import intake, wire
 from bascule.bridge.exchange.engine import Engine
 from bascule.bridge.exchange.ledger import FREE, LOCKED
 from bascule.bridge.exchange.orders import Order, Trade
-from bascule.bridge.exchange.query import Query, integer, limit_of, listing_of
+from bascule.bridge.exchange.query import Query, integer, limit_of, listing_of, symbol_of
 from bascule.bridge.exchange.wire import Json, Refusal, plain
 
 Private = Callable[[Engine, Query], Json]
-STATUS = {"PENDING": "NEW"}
 
 
 def order_json(order: Order) -> dict[str, Any]:
@@ -30,7 +29,7 @@ def order_json(order: Order) -> dict[str, Any]:
         "executedQty": plain(order.executed),
         "cummulativeQuoteQty": plain(order.turnover),
         "origQuoteOrderQty": plain(order.budget or Decimal(0)),
-        "status": STATUS.get(order.status, order.status),
+        "status": order.public_status,
         "timeInForce": "GTC" if order.type == "MARKET" else order.lifetime,
         "type": order.type,
         "side": order.side,
@@ -78,6 +77,18 @@ def find_order(engine: Engine, query: Query, *, number: str = "orderId", algo: b
     if found is None:
         raise Refusal(-2013, "Order does not exist.")
     return found
+
+
+def cancellable(engine: Engine, query: Query) -> Order:
+    """The order that a cancellation names; Binance answers one that it does not know otherwise than a query.
+
+    Raises:
+        Refusal: as `find_order`.
+    """
+    try:
+        return find_order(engine, query)
+    except Refusal as refusal:
+        raise Refusal(-2011, "Unknown order sent.") if refusal.code == -2013 else refusal from None
 
 
 def chosen_orders(engine: Engine, query: Query, *, algo: bool = False) -> list[Order]:
@@ -193,18 +204,13 @@ def get_order(engine: Engine, query: Query) -> Json:
 
 def cancel(engine: Engine, query: Query) -> Json:
     """``DELETE /order``."""
-    try:
-        order = engine.cancel(find_order(engine, query))
-    except Refusal as refusal:
-        # Binance answers a cancellation of what it does not know otherwise than a query
-        raise Refusal(-2011, "Unknown order sent.") if refusal.code == -2013 else refusal from None
+    order = engine.cancel(cancellable(engine, query))
     return order_json(order) | {"origClientOrderId": order.client_id, "transactTime": order.updated}
 
 
 def open_orders(engine: Engine, query: Query) -> Json:
     """``GET /openOrders``."""
-    symbol = listing_of(engine.market, query).instrument.symbol if query.get("symbol") else None
-    return [order_json(o) for o in engine.account.open_orders(symbol)]
+    return [order_json(o) for o in engine.account.open_orders(symbol_of(engine.market, query))]
 
 
 def cancel_all(engine: Engine, query: Query) -> Json:

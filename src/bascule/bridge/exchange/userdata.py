@@ -34,10 +34,6 @@ def _what(order: Order, trade: Trade | None) -> str:
     return order.status if order.status not in ("PENDING", "PARTIALLY_FILLED", "FILLED") else "NEW"
 
 
-def _status(order: Order) -> str:
-    return "NEW" if order.status == "PENDING" else order.status
-
-
 def _spot_order(order: Order, trade: Trade | None, ms: int) -> dict[str, Any]:
     return {
         "e": "executionReport",
@@ -54,7 +50,7 @@ def _spot_order(order: Order, trade: Trade | None, ms: int) -> dict[str, Any]:
         "g": -1,
         "C": "",
         "x": _what(order, trade),
-        "X": _status(order),
+        "X": order.public_status,
         "r": "NONE",
         "i": order.id,
         "l": plain(trade.quantity if trade else ZERO),
@@ -96,7 +92,7 @@ def _futures_order(order: Order, trade: Trade | None, ms: int) -> dict[str, Any]
         "ap": price_text(average),
         "sp": plain(order.stop or ZERO),
         "x": _what(order, trade),
-        "X": _status(order),
+        "X": order.public_status,
         "i": order.id,
         "l": plain(trade.quantity if trade else ZERO),
         "z": plain(order.executed),
@@ -117,7 +113,6 @@ def _futures_order(order: Order, trade: Trade | None, ms: int) -> dict[str, Any]
 
 
 def _algo(order: Order, ms: int) -> dict[str, Any]:
-    states = {"PENDING": "NEW", "FILLED": "FINISHED"}
     details = {
         "caid": order.client_id,
         "aid": order.id,
@@ -128,7 +123,7 @@ def _algo(order: Order, ms: int) -> dict[str, Any]:
         "ps": "BOTH",
         "f": order.lifetime,
         "q": plain(order.quantity),
-        "X": states.get(order.status, order.status),
+        "X": order.algo_status,
         "ai": str(order.actual or ""),
         "tp": plain(order.stop or ZERO),
         "p": plain(order.price or ZERO),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -50,7 +51,9 @@ _KLINES = ((99, 1), (499, 2), (1_000, 5))
 def weight(kind: MarketKind, method: str, path: str, query: Mapping[str, str]) -> int:
     """What a request costs."""
     name = path.rstrip("/").rsplit("/", 1)[-1]
-    limit = int(query["limit"]) if query.get("limit", "").isdigit() else 0
+    given = query.get("limit", "")
+    # what is no number is refused by the endpoint
+    limit = int(given) if re.fullmatch(r"[0-9]{1,20}", given) else 0
     if name == "depth":
         return next((cost for most, cost in _DEPTH[kind] if limit <= most), _DEPTH_MOST[kind])
     if kind == "futures" and name.lower().endswith("klines"):
