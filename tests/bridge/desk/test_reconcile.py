@@ -14,7 +14,8 @@ import pytest
 
 from bascule.bridge.freqtrade import emergency
 from bascule.bridge.freqtrade.onceonly import OnceOnly, read
-from bascule.bridge.freqtrade.reconcile import Fate, Reconciler, ReconcileSettings, Stray, fate, gaps
+from bascule.bridge.freqtrade.reconcile import Reconciler
+from bascule.bridge.freqtrade.strays import Fate, ReconcileSettings, Stray, fate, gaps
 from tests.bridge.desk.test_onceonly import Exchange
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
@@ -140,6 +141,15 @@ def test_it_looks_when_it_is_time_and_asks_again_after_silence(desk: Any) -> Non
     assert len(desk.said) == 1
     reconciler.look(NOW + timedelta(seconds=105))
     assert desk.venue.orders[0]["status"] == "canceled"
+
+
+def test_a_clock_that_was_set_back_does_not_silence_it(desk: Any) -> None:
+    reconciler = Reconciler(desk.bot, desk.once, ReconcileSettings(every=100), desk.folder)
+    kept, desk.venue.orders = desk.venue.orders, []
+    reconciler.look(NOW, starting=True)
+    desk.venue.orders = kept
+    reconciler.look(NOW - timedelta(hours=1))
+    assert len(desk.said) == 2
 
 
 def test_one_that_fails_does_not_hold_up_the_others(desk: Any) -> None:

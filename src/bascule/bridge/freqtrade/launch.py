@@ -36,6 +36,7 @@ def install(*, trading: bool = False) -> None:
     from freqtrade.enums import RunMode
 
     from bascule.bridge.freqtrade.onceonly import FOLDER, OnceOnly
+    from bascule.bridge.freqtrade.reconcile import known_order
 
     class Completed(exchange.Binance):
         once: OnceOnly | None = None
@@ -69,7 +70,8 @@ def _install_bot() -> None:
     from freqtrade import worker
     from freqtrade.exceptions import OperationalException
 
-    from bascule.bridge.freqtrade.reconcile import Reconciler, ReconcileSettings
+    from bascule.bridge.freqtrade.reconcile import Reconciler
+    from bascule.bridge.freqtrade.strays import ReconcileSettings
 
     class Reconciling(worker.FreqtradeBot):
         _reconciler: Reconciler | None = None
@@ -93,13 +95,6 @@ def _install_bot() -> None:
                 self._reconciler.look(datetime.now(UTC))
 
     worker.FreqtradeBot = Reconciling
-
-
-def known_order(order_id: str, pair: str) -> bool:
-    """Whether freqtrade's database has an order of this exchange id; exchanges count by pair."""
-    from freqtrade.persistence import Order
-
-    return Order.order_by_id(order_id, pair) is not None
 
 
 def main() -> None:

@@ -124,7 +124,7 @@ def build(
         ConfigError: guard or reconcile settings are wrong.
     """
     from bascule.bridge.freqtrade.failover import GuardSettings
-    from bascule.bridge.freqtrade.reconcile import ReconcileSettings
+    from bascule.bridge.freqtrade.strays import ReconcileSettings
 
     guard = GuardSettings.read(settings.guard, where="guard")
     reconcile = ReconcileSettings.read(settings.reconcile, where="reconcile")

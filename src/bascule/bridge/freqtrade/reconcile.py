@@ -6,20 +6,11 @@ again; nobody may ever want it again. So a live bot looks (`Reconciler`):
 
 1. What orders are there? Those written down before they left (`OnceOnly.intents`), and all that are open at
    the venue, conditional ones too.
-2. Those that the database knows are fine. The others have a fate (`fate`):
-
-   ==========================  ============================================================================
-   of this bot, its pair held  *join*: it becomes an order of that trade, as entry, exit or stop
-   of this bot, an entry       *adopt*: a trade is made of it, or, where so chosen, it is cancelled
-   of this bot, of no trade    *cancel*: an exit or stop of a trade that is gone; if it has filled, *alarm*
-   of this bot, came to        *forget*
-   nothing
-   of somebody else            *alarm*: never touched
-   ==========================  ============================================================================
-
+2. Those that the database knows are fine. The others join a trade, become one, are cancelled, forgotten or
+   told (`strays.fate`).
 3. Futures: does the venue hold what the open trades say, to the last lot? Spot: does it hold at least that?
    The account may own more coins. A difference that is there in two looks in a row is an alarm; pairs with
-   orders on their way are left out.
+   orders on their way are left out (`strays.gaps`).
 4. An alarm is logged and sent once; where so chosen it also halts the bot (`emergency.py`).
 
 What the venue does not answer is asked again in the next loop.
@@ -28,136 +19,26 @@ What the venue does not answer is asked again in the next loop.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import Field
+from typing import Any
 
 from bascule.bridge.freqtrade import emergency
 from bascule.bridge.freqtrade.onceonly import PREFIX, OnceOnly
-from bascule.core import Settings
+from bascule.bridge.freqtrade.strays import FINISHED, GRACE, Fate, ReconcileSettings, Stray, fate, gaps
 
 log = logging.getLogger(__name__)
 ADOPTED = "adopted"  # tag of orders and trades that were found at the venue
-_GRACE = 60.0  # seconds: an order this young may be on its way into the database
-_CAME_TO_NOTHING = ("canceled", "expired", "rejected")
-_FINISHED = (*_CAME_TO_NOTHING, "closed")
 # freqtrade's own allowance for fees that were paid in coins
 _SHORT_OF_COINS = 1.019
 
 
-class ReconcileSettings(Settings):
-    """What is done about orders and positions that the bot does not know."""
+def known_order(order_id: str, pair: str) -> bool:
+    """Whether freqtrade's database has an order of this exchange id; exchanges count by pair."""
+    from freqtrade.persistence import Order
 
-    every: float = Field(default=300.0, ge=10, le=86_400, description="seconds between two looks")
-    entries: Literal["adopt", "cancel"] = Field(
-        default="adopt", description="an own entry without a trade: make a trade of it, or cancel it"
-    )
-    alarm: Literal["tell", "halt"] = Field(
-        default="tell", description="what an alarm does: say it, or say it and halt the bot"
-    )
-
-
-class Fate(StrEnum):
-    """What is done about an order that the database does not know."""
-
-    JOIN = "join"
-    ADOPT = "adopt"
-    CANCEL = "cancel"
-    ALARM = "alarm"
-    FORGET = "forget"
-
-
-@dataclass(frozen=True)
-class Stray:
-    """An order at the venue that the database does not know.
-
-    Attributes:
-        id: the venue's.
-        pair: freqtrade's spelling.
-        side: buy or sell.
-        ours: this bot placed it.
-        conditional: it waits for a trigger: a stop.
-        reduce: it only reduces a position.
-        futures: of a perpetual.
-        status: open, or one of canceled, expired, rejected, closed.
-        filled: base units.
-        at: when it was placed, seconds since 1970.
-        leverage: that the bot asked for; None = not known.
-    """
-
-    id: str
-    pair: str
-    side: str
-    ours: bool
-    conditional: bool
-    reduce: bool
-    futures: bool
-    status: str
-    filled: float
-    at: float = 0.0
-    leverage: float | None = None
-
-    @property
-    def is_entry(self) -> bool:
-        """It opens or increases a position."""
-        if self.conditional or self.reduce:
-            return False
-        return self.futures or self.side == "buy"
-
-    def __str__(self) -> str:
-        what = "stop" if self.conditional else "entry" if self.is_entry else "exit"
-        return f"{self.pair}: {self.side} {what} {self.id} ({self.status}, {self.filled:.8g} filled)"
-
-
-def fate(
-    stray: Stray, held: str | None, settings: ReconcileSettings, *, since: float = float("-inf")
-) -> Fate:
-    """What is done about an order.
-
-    Args:
-        stray: the order.
-        held: side of the pair's open trade, long or short; None = there is none.
-        settings: what is chosen.
-        since: when that trade was opened, seconds since 1970: what was placed well before is not of it.
-    """
-    if not stray.ours:
-        return Fate.ALARM
-    # a conditional order that was triggered is closed, and has filled nothing itself
-    if stray.status in _CAME_TO_NOTHING and not stray.filled:
-        return Fate.FORGET
-    along = (stray.side == ("buy" if held == "long" else "sell")) == stray.is_entry
-    if held is not None and along and stray.at >= since - _GRACE:
-        return Fate.JOIN
-    if held is None and stray.is_entry and settings.entries == "adopt":
-        return Fate.ADOPT
-    return Fate.ALARM if stray.filled or stray.status in _FINISHED else Fate.CANCEL
-
-
-def gaps(
-    theirs: Mapping[str, float], ours: Mapping[str, float], steps: Mapping[str, float], skip: Iterable[str]
-) -> dict[str, tuple[float, float]]:
-    """Pairs whose position at the venue is not that of the trades: pair → (venue's, bot's).
-
-    Args:
-        theirs: signed amounts at the venue.
-        ours: signed amounts of open trades.
-        steps: smallest amounts; a difference of less than half of it is rounding.
-        skip: pairs that are left out.
-    """
-    left = set(skip)
-    found = {
-        pair: (theirs.get(pair, 0.0), ours.get(pair, 0.0)) for pair in {*theirs, *ours} if pair not in left
-    }
-    return {
-        pair: both
-        for pair, both in sorted(found.items())
-        if abs(both[0] - both[1]) > 0.5 * steps.get(pair, 0.0)
-    }
+    return Order.order_by_id(order_id, pair) is not None
 
 
 class Reconciler:
@@ -187,14 +68,16 @@ class Reconciler:
         import ccxt
         from freqtrade.exceptions import FreqtradeException
 
-        if not starting and now.timestamp() < self._next:
+        seconds = now.timestamp()
+        # further ahead than it can be: the clock was set back
+        if not starting and seconds < self._next <= seconds + self.settings.every:
             return
-        self._next = now.timestamp() + self.settings.every
+        self._next = seconds + self.settings.every
         again = True
         try:
             with self._bot._exit_lock:
                 # all of them, also where one fails
-                strays = self._strays(now, 0.0 if starting else _GRACE)
+                strays = self._strays(now, 0.0 if starting else GRACE)
                 done = [self._tried(stray, now) for stray in strays]
                 self._compare_positions(now)
                 # a doubt is settled in the next loop
@@ -202,7 +85,7 @@ class Reconciler:
         except (ccxt.BaseError, FreqtradeException) as error:
             log.warning("orders and positions cannot be compared now: %.200s", error)
         if again:
-            self._next = now.timestamp()
+            self._next = seconds
 
     # -- orders ------------------------------------------------------------------------------------------
 
@@ -213,7 +96,7 @@ class Reconciler:
             if 0.0 <= now.timestamp() - intent.at < grace:
                 continue
             order = self._once.ask(intent)
-            if order is None or self._known(order):
+            if order is None or _known(order):
                 self._once.forget(intent)
                 continue
             stray = self._stray(order, True, intent.conditional, intent.at, intent.leverage)
@@ -223,7 +106,7 @@ class Reconciler:
             found[stray.pair, stray.id] = stray
         for conditional, order in self._open_orders():
             at = float(order.get("timestamp") or 0.0) / 1_000
-            if not 0.0 <= now.timestamp() - at < grace and not self._known(order):
+            if not 0.0 <= now.timestamp() - at < grace and not _known(order):
                 ours = str(order.get("clientOrderId") or "").startswith(PREFIX)
                 stray = self._stray(order, ours, conditional, at)
                 found.setdefault((stray.pair, stray.id), stray)
@@ -245,11 +128,6 @@ class Reconciler:
     @property
     def _futures(self) -> bool:
         return str(self._bot.config.get("trading_mode", "spot")).rsplit(".", 1)[-1].lower() == "futures"
-
-    def _known(self, order: Mapping[str, Any]) -> bool:
-        from freqtrade.persistence import Order
-
-        return Order.order_by_id(str(order["id"]), str(order["symbol"])) is not None
 
     def _stray(
         self,
@@ -388,7 +266,7 @@ class Reconciler:
     def _update(self, trade: Any, order: dict[str, Any], stray: Stray) -> None:
         """Let freqtrade book what has filled."""
         self._bot.wallets.update()
-        if order.get("status") in _FINISHED:
+        if order.get("status") in FINISHED:
             self._bot.update_trade_state(trade, stray.id, order, stoploss_order=stray.conditional)
 
     def _leverage(self, pair: str) -> float:
@@ -436,6 +314,10 @@ class Reconciler:
         self._say(words)
         if self.settings.alarm == "halt":
             emergency.command(self._folder, emergency.State.HALT, reason=words, by="reconcile", now=now)
+
+
+def _known(order: Mapping[str, Any]) -> bool:
+    return known_order(str(order["id"]), str(order["symbol"]))
 
 
 def _is_stop(order: Mapping[str, Any]) -> bool:
