@@ -50,7 +50,7 @@ def test_from_a_runs_file_to_the_page(tmp_path: Path, capsys: pytest.CaptureFixt
     page.unlink()
     assert call("hyperopt", "stability", str(folder)) == 0
     assert page.exists()
-    assert json.loads((folder / hyperopt.walkforward.WALK).read_text("utf-8"))["trials"] == found.trials
+    assert json.loads((folder / hyperopt.outcomes.WALK).read_text("utf-8"))["trials"] == found.trials
 
 
 def test_a_wrong_setting_is_told_before_anything_is_done(

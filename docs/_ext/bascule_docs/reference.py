@@ -20,7 +20,7 @@ SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("FreqAI", "bascule.bridge.freqtrade.freqai.runs:Order", "`bascule freqai …`"),
     (
         "Hyper-optimisation",
-        "bascule.bridge.freqtrade.hyperopt.walkforward:HyperoptSettings",
+        "bascule.bridge.freqtrade.hyperopt.outcomes:HyperoptSettings",
         "`bascule hyperopt run --settings`",
     ),
     (

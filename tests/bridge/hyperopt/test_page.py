@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from bascule.app.hyperoptcli import hyperopt_app
 from bascule.app.hyperoptpage import walk_page
 from bascule.bridge.freqtrade.hyperopt import Epoch, HyperoptSettings, Outcome, WalkForward, folds, stored
-from bascule.bridge.freqtrade.hyperopt.walkforward import FOLDS, WALK, _plain
+from bascule.bridge.freqtrade.hyperopt.outcomes import FOLDS, WALK, keep
 from bascule.core import ConfigError, Timeframe
 from bascule.core.files import write_json
 
@@ -58,9 +58,9 @@ def walk(seed: int = 0) -> WalkForward:
     return WalkForward(SETTINGS, tuple(outcomes), 400)
 
 
-def keep(found: WalkForward, folder: Path) -> None:
+def write(found: WalkForward, folder: Path) -> None:
     for one in found.outcomes:
-        write_json(folder / FOLDS / f"{one.fold.number:03d}.json", {"recipe": "x", **_plain(one)})
+        keep(folder / FOLDS / f"{one.fold.number:03d}.json", one, "x")
     write_json(folder / WALK, {"settings": found.settings.model_dump(mode="json"), "trials": found.trials})
 
 
@@ -73,7 +73,7 @@ def test_the_page_tells_what_was_found() -> None:
 
 def test_a_walk_is_read_back_as_it_was(tmp_path: Path) -> None:
     found = walk()
-    keep(found, tmp_path)
+    write(found, tmp_path)
     again = stored(tmp_path)
     assert again.outcomes == found.outcomes and again.settings == SETTINGS and again.trials == 400
     with pytest.raises(ConfigError, match="cannot be read"):
@@ -81,7 +81,7 @@ def test_a_walk_is_read_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_the_command_writes_the_page(tmp_path: Path) -> None:
-    keep(walk(), tmp_path)
+    write(walk(), tmp_path)
     result = CliRunner().invoke(hyperopt_app, ["stability", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert (tmp_path / "stability.html").stat().st_size > 100_000

@@ -21,7 +21,7 @@ from typing import Literal
 
 import numpy as np
 
-from bascule.bridge.freqtrade.hyperopt.walkforward import Epoch, Outcome
+from bascule.bridge.freqtrade.hyperopt.outcomes import Epoch, Outcome
 from bascule.core import DataError
 from bascule.evaluate.rows import Float64Array
 

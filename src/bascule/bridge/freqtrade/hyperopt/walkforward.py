@@ -6,8 +6,8 @@
    tried is one trial on these candles, and is written to the ledger before anything is made of it.
 3. ``freqtrade backtesting`` trades the second window twice: with the parameters found, and with the
    strategy's own. Only this counts.
-4. A fold that is finished is a file; the same call goes on after it. Another bundle, other settings or other
-   windows under the same folder are an error.
+4. A fold that is finished is a file (`outcomes`); the same call goes on after it. Another bundle, other
+   settings or other windows under the same folder are an error.
 """
 
 from __future__ import annotations
@@ -15,16 +15,25 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from datetime import date
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field
 
 from bascule.bridge.freqtrade import run
-from bascule.core import BridgeError, ConfigError, Moment, Progress, Settings, Timeframe, moment, silent
+from bascule.bridge.freqtrade.hyperopt.outcomes import (
+    FOLDS,
+    WALK,
+    Epoch,
+    Fold,
+    HyperoptSettings,
+    Outcome,
+    WalkForward,
+    keep,
+    read,
+)
+from bascule.core import BridgeError, ConfigError, Moment, Progress, Timeframe, moment, silent
 from bascule.core.files import atomic_file, fingerprint, write_json
 from bascule.evaluate import Ledger, Trial
 
@@ -33,151 +42,10 @@ if TYPE_CHECKING:
 
     from bascule.bridge.freqtrade.results import BacktestResult
 
-Loss = Literal["DeflatedSharpeLoss", "CalmarTurnoverLoss", "WorstRegimeLoss"]
 PURPOSE = "hyperopt"
-WALK, FOLDS = "walk.json", "folds"
 MAX_LOSS = 100_000  # freqtrade's mark of an epoch with too few trades
 _FIGURES = ("total_trades", "profit_total", "sharpe", "calmar", "max_drawdown", "cagr", "volatility")
 _DAY = np.timedelta64(86_400_000_000_000, "ns")
-
-
-class HyperoptSettings(Settings):
-    """How the thresholds are optimised and tested."""
-
-    train_days: int = Field(default=90, ge=2, description="days of a window to optimise on")
-    test_days: int = Field(default=30, ge=1, description="days of a window to test on")
-    anchored: bool = Field(default=False, description="windows to optimise on all begin at the first candle")
-    embargo_bars: int = Field(default=1, ge=0, description="candles between the two windows of a fold")
-    start: date | None = Field(default=None, description="first day used; default that of the signals")
-    end: date | None = Field(default=None, description="first day not used; default the signals' end")
-    epochs: int = Field(default=100, ge=1, description="sets of parameters tried a fold")
-    spaces: tuple[str, ...] = Field(
-        default=("buy", "sell"), min_length=1, description="freqtrade's spaces: buy, sell, stoploss, …"
-    )
-    loss: Loss = Field(default="DeflatedSharpeLoss", description="what is minimised")
-    turnover_cost: float = Field(
-        default=0.0005, ge=0, le=0.05, description="CalmarTurnoverLoss: further cost of what is traded"
-    )
-    regime_days: int = Field(default=10, ge=2, description="WorstRegimeLoss: fewest days of a regime")
-    min_trades: int = Field(default=10, ge=1, description="an epoch with fewer trades is no candidate")
-    jobs: int = Field(
-        default=1, ge=1, description="worker processes; the number changes which sets are tried"
-    )
-    seed: int = Field(default=0, ge=0, lt=1 << 30, description="of the optimiser; each fold adds its number")
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Two half-open windows of candle opens, UTC."""
-
-    number: int
-    train: tuple[np.datetime64, np.datetime64]
-    test: tuple[np.datetime64, np.datetime64]
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One set of parameters tried.
-
-    Attributes:
-        loss: what the optimiser saw.
-        params: parameter → value.
-        trades: number of trades.
-        profit: of the wallet, a fraction.
-    """
-
-    loss: float
-    params: dict[str, float | str | bool]
-    trades: int
-    profit: float
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A finished fold.
-
-    Attributes:
-        fold: its windows.
-        prior: trials that the ledger had counted on the first window before.
-        epochs: all that was tried, in order.
-        best: number of the epoch that was chosen; −1 = none had enough trades, the strategy's own serve.
-        tested: figures of the second window with the chosen parameters.
-        untouched: the same with the strategy's own parameters.
-        days: days of the second window (ISO).
-        returns: daily returns with the chosen parameters.
-        own: daily returns with the strategy's own.
-    """
-
-    fold: Fold
-    prior: int
-    epochs: tuple[Epoch, ...]
-    best: int
-    tested: dict[str, float | None]
-    untouched: dict[str, float | None]
-    days: tuple[str, ...]
-    returns: tuple[float, ...]
-    own: tuple[float, ...]
-
-    @property
-    def chosen(self) -> Epoch | None:
-        """The chosen epoch."""
-        return None if self.best < 0 else self.epochs[self.best]
-
-
-@dataclass(frozen=True, eq=False)
-class WalkForward:
-    """All folds.
-
-    Attributes:
-        settings: how.
-        outcomes: in order of time.
-        trials: different sets of parameters and other trials that the ledger counts on all these candles.
-    """
-
-    settings: HyperoptSettings
-    outcomes: tuple[Outcome, ...]
-    trials: int
-
-    def table(self) -> pd.DataFrame:
-        """One row a fold: windows, the chosen parameters' loss, and out of sample both ways."""
-        import pandas as pd
-
-        rows = []
-        for one in self.outcomes:
-            best = one.chosen
-            rows.append(
-                {
-                    "optimised on": "{} to {}".format(*(str(t)[:10] for t in one.fold.train)),
-                    "tested on": "{} to {}".format(*(str(t)[:10] for t in one.fold.test)),
-                    "trials": one.prior + len(one.epochs),
-                    "loss": math.nan if best is None else best.loss,
-                    "profit in sample": math.nan if best is None else best.profit,
-                    **{f"{name} tested": _number(one.tested[name]) for name in ("profit_total", "sharpe")},
-                    **{f"{name} own": _number(one.untouched[name]) for name in ("profit_total", "sharpe")},
-                    "trades": _number(one.tested["total_trades"]),
-                }
-            )
-        return pd.DataFrame(rows)
-
-    def returns(self) -> pd.DataFrame:
-        """Daily out-of-sample returns, one fold after the other: ``chosen`` and ``own`` parameters."""
-        import pandas as pd
-
-        days = [day for one in self.outcomes for day in one.days]
-        columns = {
-            "chosen": [value for one in self.outcomes for value in one.returns],
-            "own": [value for one in self.outcomes for value in one.own],
-        }
-        return pd.DataFrame(columns, pd.DatetimeIndex(days))
-
-    def deflated(self) -> float:
-        """Probability that the chosen parameters' out-of-sample Sharpe ratio is real, all trials counted."""
-        from scipy.special import ndtr
-
-        from bascule.bridge.freqtrade.hyperopt.losses import standard_errors_above_luck
-
-        found = standard_errors_above_luck(self.returns()["chosen"].to_numpy(np.float64), max(1, self.trials))
-        return float(ndtr(found)) if math.isfinite(found) else math.nan
 
 
 def folds(
@@ -242,27 +110,15 @@ def walk_forward(
     for fold in chosen:
         progress(fold.number, len(chosen), f"{str(fold.test[0])[:10]}")
         path = job.folder / FOLDS / f"{fold.number:03d}.json"
-        found = _read(path, recipe) if path.exists() else None
+        found = read(path, recipe) if path.exists() else None
         if found is None:
             found = _fold(job, settings, fold, ledger, market, at)
-            write_json(path, {"recipe": recipe, **_plain(found)})
+            keep(path, found, recipe)
         outcomes.append(found)
     progress(len(chosen), len(chosen), "")
     trials = ledger.count(market, chosen[0].train[0], chosen[-1].test[1]).trials
     write_json(job.folder / WALK, {"settings": settings.model_dump(mode="json"), "trials": trials})
     return WalkForward(settings, tuple(outcomes), trials)
-
-
-def stored(folder: Path) -> WalkForward:
-    """A finished walk, read from its folder.
-
-    Raises:
-        ConfigError: there is none, or it is not finished.
-    """
-    about = _json(folder / WALK)
-    paths = sorted((folder / FOLDS).glob("*.json"))
-    settings = HyperoptSettings.read(about["settings"], where=str(folder / WALK))
-    return WalkForward(settings, tuple(_outcome(_json(path)) for path in paths), int(about["trials"]))
 
 
 def _fold(
@@ -372,56 +228,3 @@ def _figures(found: BacktestResult) -> dict[str, float | None]:
 
 def _plain_number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _plain(found: Outcome) -> dict[str, Any]:
-    values = asdict(found)
-    values["fold"] = {
-        "number": found.fold.number,
-        "train": [str(t) for t in found.fold.train],
-        "test": [str(t) for t in found.fold.test],
-    }
-    return values
-
-
-def _read(path: Path, recipe: str) -> Outcome:
-    values = _json(path)
-    if values["recipe"] != recipe:
-        raise ConfigError(
-            "the folder holds a walk of another bundle, other costs, settings or windows",
-            where=str(path),
-            remedy="give another folder, or remove this one",
-        )
-    return _outcome(values)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"cannot be read: {error}", where=str(path), remedy="finish the walk, or remove its folder"
-        ) from None
-    return values
-
-
-def _outcome(values: dict[str, Any]) -> Outcome:
-    train, test = (
-        (np.datetime64(values["fold"][name][0], "ns"), np.datetime64(values["fold"][name][1], "ns"))
-        for name in ("train", "test")
-    )
-    return Outcome(
-        Fold(values["fold"]["number"], train, test),
-        values["prior"],
-        tuple(Epoch(**one) for one in values["epochs"]),
-        values["best"],
-        values["tested"],
-        values["untouched"],
-        tuple(values["days"]),
-        tuple(values["returns"]),
-        tuple(values["own"]),
-    )
