@@ -162,6 +162,9 @@ def from_file(path: Path, where: str) -> Found:
         except Exception as error:  # whatever a user's code may raise
             del sys.modules[name]
             raise _broken(error, str(path)) from error
+        except BaseException:  # Ctrl-C in the midst of it: half a module must not be found the next time
+            del sys.modules[name]
+            raise
     return Found(_named(module, None, str(path)), digest, str(path), path.parent)
 
 
@@ -174,19 +177,23 @@ def from_module(name: str, point: EntryPoint | None, where: str) -> Found:
     wanted = name if point is None else point.module
     if not _MODULE.fullmatch(wanted):
         raise ConfigError(f"{name!r} is no extension", where=where, remedy="name a .py file or a module")
+    place = wanted
     try:
-        if importlib.util.find_spec(wanted) is None:
-            raise ModuleNotFoundError(wanted)
-    except ModuleNotFoundError:
+        spec = importlib.util.find_spec(wanted)  # imports the packages above it
+        if spec is not None:
+            place = spec.origin or wanted
+            module = importlib.import_module(wanted)
+    except Exception as error:  # whatever a user's code may raise
+        absent = isinstance(error, ModuleNotFoundError) and f"{wanted}.".startswith(f"{error.name}.")
+        if not absent:
+            raise _broken(error, place) from error
+        spec = None
+    if spec is None:
         raise ConfigError(
             f"there is no extension {name!r}",
             where=where,
             remedy="install its package, put its folder on PYTHONPATH, or name its .py file",
-        ) from None
-    try:
-        module = importlib.import_module(wanted)
-    except Exception as error:  # whatever a user's code may raise
-        raise _broken(error, wanted) from error
+        )
     found = _named(module, None if point is None else point.attr or None, wanted)
     digest, folder = _digest(module)
     return Found(found, digest, name, folder)
@@ -224,8 +231,8 @@ def _broken(error: Exception, place: str) -> ConfigError:
         if trace.tb_frame.f_code.co_filename == place:
             line = trace.tb_lineno
         trace = trace.tb_next
-    if isinstance(error, SyntaxError):
-        line = error.lineno
+    if isinstance(error, SyntaxError):  # maybe of another file, which this one imports
+        place, line = error.filename or place, error.lineno
     shown = f"{error.where}: {error.message}" if isinstance(error, BasculeError) else str(error)
     remedy = error.remedy if isinstance(error, BasculeError) else None
     return ConfigError(
