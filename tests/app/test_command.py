@@ -293,3 +293,16 @@ def test_help_and_completion_import_little() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_names_of_commands_and_libraries_are_completed_without_numpy() -> None:
+    code = (
+        "import sys, importlib\n"
+        "from bascule.app.cli import AREAS\n"
+        "from bascule.app.factornames import factors_like\n"
+        "for area in AREAS: importlib.import_module('bascule.app.' + area.place.split(':')[0])\n"
+        "assert 'alpha158' in factors_like('alp') and 'alpha101:WQ001' in factors_like('alpha101:')\n"
+        "print(sorted({'numpy', 'pandas', 'bascule.engine', 'bascule.expr'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

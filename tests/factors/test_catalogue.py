@@ -11,7 +11,7 @@ from bascule import engine
 from bascule.core import ConfigError, DataError
 from bascule.data.prepare import prepare
 from bascule.data.sources.coinmetrics import METRICS
-from bascule.factors import LIBRARIES, Factor, available, library, load, require, search
+from bascule.factors import LIBRARIES, Factor, available, library, load, names, require, search
 from tests.markets import random_panel
 
 # what prepared panels and the sources of the store call their columns
@@ -149,3 +149,8 @@ def test_missing_fields_are_named() -> None:
         require(factors, PRICES)
     assert caught.value.remedy
     assert require(available(factors, PRICES), PRICES)
+
+
+@pytest.mark.parametrize("name", sorted(LIBRARIES))
+def test_names_are_told_without_building_factors(name: str) -> None:
+    assert names(name) == tuple(factor.name for factor in library(name))

@@ -16,11 +16,12 @@ from bascule.app.command import Code, Commands, answer, note
 from bascule.app.console import bar
 from bascule.app.options import DATA, End, Market, Overrides, Start
 from bascule.app.yamlfile import mapping
-from bascule.core import ConfigError, Timeframe, yaml_value
+from bascule.core import ConfigError, yaml_value
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bascule.core import Timeframe
     from bascule.data.health import HealthSettings
     from bascule.data.store import Store
 
@@ -158,24 +159,26 @@ def _targets(
 
         loaded = load(target, overrides)
         return [(read_source(loaded), loaded.bar, loaded.data.health)]
+    from bascule.core import Timeframe
+
     settings = _health(overrides)
+    length = None if timeframe is None else Timeframe.parse(timeframe, where="--timeframe")
     if target.is_dir():
         from bascule.data.store import Store
 
         store = Store.open(target)
         with bar("Checksums") as progress:
             store.verify(progress)
-        wanted = store.timeframes if timeframe is None else (Timeframe.parse(timeframe, where="--timeframe"),)
+        wanted = store.timeframes if length is None else (length,)
         return [(store.frame(one), one, settings) for one in wanted]
-    if timeframe is None:
+    if length is None:
         raise ConfigError("candles of which length?", where=str(target), remedy="give --timeframe, e.g. 1h")
     from bascule.data.readers import read_long
 
-    return [(read_long(target), Timeframe.parse(timeframe, where="--timeframe"), settings)]
+    return [(read_long(target), length, settings)]
 
 
 def _health(overrides: list[str]) -> HealthSettings:
-
     from bascule.data.health import HealthSettings
 
     values = {}

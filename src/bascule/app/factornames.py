@@ -86,8 +86,8 @@ def factors_like(incomplete: str) -> list[str]:
     place, colon, start = incomplete.rpartition(":")
     if not colon:
         return libraries_like(incomplete)
-    from bascule.factors import LIBRARIES, library
+    from bascule.factors import LIBRARIES, names
 
     if place not in LIBRARIES:
         return []
-    return [f"{place}:{one.name}" for one in library(place) if one.name.startswith(start)]
+    return [f"{place}:{one}" for one in names(place) if one.startswith(start)]

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 from rich.table import Table
 
@@ -131,6 +130,8 @@ def compare(
 @model_app.command("combine", example="bascule model combine examples/spot_1h.yaml")
 def combine(config: ConfigFile, settings: SettingsFile = None, set_: Overrides = None) -> None:
     """Weigh factors by what held lately, against weights learned once and the run's trained model."""
+    import numpy as np
+
     from bascule import models
 
     run = prepared(config, set_ or ())
@@ -174,6 +175,8 @@ def explain(
     set_: Overrides = None,
 ) -> None:
     """Show what the run's models look at, and whether it lasts: importance over folds, SHAP of the newest."""
+    import numpy as np
+
     from bascule import models
     from bascule.models.samples import gather, rows_of
 

@@ -9,7 +9,6 @@ import typer
 from rich.table import Table
 
 from bascule.app import riskinputs as inputs
-from bascule.app.candles import read
 from bascule.app.command import Commands, answer
 from bascule.app.console import bar
 from bascule.app.options import Data, End, Frame, Start, Top
@@ -337,6 +336,7 @@ def _write_weights(found: Construction, path: Path) -> None:
 def _panel(
     data: Path | None, timeframe: str, start: str | None, end: str | None, top: int | None
 ) -> tuple[Panel, str]:
+    from bascule.app.candles import read
     from bascule.risk import with_liquidations
 
     found = read(data, timeframe, start, end, top=top)

@@ -62,9 +62,24 @@ def load(path: str | Path) -> tuple[Factor, ...]:
     return _read(content, place)
 
 
+def names(name: str) -> tuple[str, ...]:
+    """Names of a library's factors; the texts of a YAML file of ours are not even parsed for it.
+
+    Raises:
+        ConfigError: there is no library of that name.
+    """
+    if name in _SHIPPED:
+        return tuple(str(item["name"]) for item in _items(yaml_value(_text(name), name), name))
+    return tuple(factor.name for factor in library(name))
+
+
 def _shipped(name: str) -> tuple[Factor, ...]:
     """A library that is a YAML file of this package."""
-    return _read(resources("bascule.factors").joinpath(f"{name}.yaml").read_text("utf-8"), f"{name}.yaml")
+    return _read(_text(name), f"{name}.yaml")
+
+
+def _text(name: str) -> str:
+    return resources("bascule.factors").joinpath(f"{name}.yaml").read_text("utf-8")
 
 
 def _accept(name: str, part: Any, folder: Path) -> Callable[[], Iterable[Factor]]:
@@ -82,32 +97,30 @@ def _accept(name: str, part: Any, folder: Path) -> Callable[[], Iterable[Factor]
     return lambda: found
 
 
+_SHIPPED = ("alpha101", "macd", "crypto")
 LIBRARIES: Registry[Callable[[], Iterable[Factor]]] = Registry(
     "factors",
-    {
-        "alpha158": alpha158,
-        "alpha360": alpha360,
-        "alpha101": partial(_shipped, "alpha101"),
-        "macd": partial(_shipped, "macd"),
-        "crypto": partial(_shipped, "crypto"),
-    },
+    {"alpha158": alpha158, "alpha360": alpha360, **{name: partial(_shipped, name) for name in _SHIPPED}},
     _accept,
 )
 
 
 def _read(text: str, place: str) -> tuple[Factor, ...]:
-    content = yaml_value(text, place)
+    items = _items(yaml_value(text, place), place)
+    return unique([_one(item, f"{place}, entry {number}") for number, item in enumerate(items, 1)])
+
+
+def _items(content: Any, place: str) -> list[Any]:
+    """The entries of a file of factors."""
     if isinstance(content, Mapping) and "factors" in content:
         content = content["factors"]
     if isinstance(content, Mapping):
-        items: list[Any] = [{"name": name, "text": text} for name, text in content.items()]
-    elif isinstance(content, list) and content:
-        items = content
-    else:
-        raise ConfigError(
-            "no factors in the file", where=place, remedy="write lines such as MOM5: $close/Ref($close,5)-1"
-        )
-    return unique([_one(item, f"{place}, entry {number}") for number, item in enumerate(items, 1)])
+        return [{"name": name, "text": text} for name, text in content.items()]
+    if isinstance(content, list) and content:
+        return content
+    raise ConfigError(
+        "no factors in the file", where=place, remedy="write lines such as MOM5: $close/Ref($close,5)-1"
+    )
 
 
 def resolve(entries: Iterable[Entry]) -> tuple[Factor, ...]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from bascule.core import ConfigError, ExpressionError
-from bascule.engine import compile as plan_of
-from bascule.expr import Node, parse
+
+if TYPE_CHECKING:
+    from bascule.expr import Node
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
@@ -56,6 +58,8 @@ class Factor:
                 where=f"factor {self.name}",
                 remedy="give a whole number of bars, at least 1",
             )
+        from bascule.engine import compile as plan_of
+
         try:
             plan = plan_of([self.node])
         except ExpressionError as error:
@@ -73,4 +77,6 @@ class Factor:
     @cached_property
     def node(self) -> Node:
         """The parsed text."""
+        from bascule.expr import parse
+
         return parse(self.text)
