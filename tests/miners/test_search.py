@@ -187,11 +187,14 @@ def test_a_state_of_another_search_is_refused(tmp_path: Path) -> None:
 
 def test_every_trial_is_in_the_ledger(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "trials.sqlite")
-    found = Miner(
-        problem(), RandomSearch(GRAMMAR, 3), GRAMMAR, settings(), ledger=ledger, data="market"
-    ).run()
+    few = settings(selection={"candidates": 12})
+    found = Miner(problem(), RandomSearch(GRAMMAR, 3), GRAMMAR, few, ledger=ledger, data="market").run()
     assert ledger.count("market").trials == found.trials
+    # on the valid part those that the selection looked at, there and nowhere later
     part = problem().valid
+    seen = ledger.count("market", part.panel.time[part.first])
+    assert 12 <= seen.trials == seen.evaluations < found.trials
+    part = problem().test()
     assert ledger.count("market", part.panel.time[part.first]).trials == 0
 
 

@@ -36,7 +36,7 @@ from bascule.miners.combination import pool_ic
 from bascule.miners.evaluator import EvaluationSettings, Evaluator, Score
 from bascule.miners.grammar import Grammar
 from bascule.miners.pool import Pool, PoolSettings
-from bascule.miners.problem import Problem
+from bascule.miners.problem import Part, Problem
 from bascule.miners.selection import SelectionSettings, Selector
 from bascule.miners.sketches import Sketches
 
@@ -200,6 +200,7 @@ class Miner:
         self.search = Search(searcher.name)
         self._folder, self._ledger, self._data = folder, ledger, data
         self._stale = 0
+        self._shown: set[str] = set()  # on the valid part
 
     # -- running -----------------------------------------------------------------------------------
 
@@ -220,7 +221,7 @@ class Miner:
             self.search.cpu_seconds = spent + time.process_time() - began
             self.search.finished = self._over()
             if batches % self.settings.look_every == 0 or self.search.finished:
-                self._look()
+                self._look(now)
                 self._save()
             note = f"{self.searcher.name}: pool IC {self.pool.ic:.4f}, {len(self.pool.scores)} factors"
             progress(min(self.search.proposals, self.settings.proposals), self.settings.proposals, note)
@@ -246,7 +247,7 @@ class Miner:
         scores = iter(self.evaluator.evaluate([n for n, fine in zip(nodes, legal, strict=True) if fine]))
         pairs = [(node, next(scores) if fine else None) for node, fine in zip(nodes, legal, strict=True)]
         outcomes = self._judged(pairs, before)
-        self._count({o.score.text for o in outcomes if o.new and o.score}, now)
+        self._count({o.score.text for o in outcomes if o.new and o.score}, self.problem.train, now)
         self.search.proposals += len(nodes)
         self.search.trials = self.evaluator.trials
         self.search.refused += legal.count(False)
@@ -297,10 +298,9 @@ class Miner:
             (one, other): float(rows[i, j]) for i, one in enumerate(texts) for j, other in enumerate(members)
         }
 
-    def _count(self, texts: set[str], now: Moment | None) -> None:
+    def _count(self, texts: set[str], part: Part, now: Moment | None) -> None:
         if self._ledger is None or not texts:
             return
-        part = self.problem.train
         time_ = part.panel.time
         trials = [
             Trial(
@@ -310,9 +310,11 @@ class Miner:
         ]
         self._ledger.record(trials, time_[-1] if now is None else now)
 
-    def _look(self) -> None:
+    def _look(self, now: Moment | None) -> None:
         """Choose the result anew from all that is known."""
         chosen = self._selector.select(self.evaluator.scores())
+        self._count({*chosen.seen} - self._shown, self.problem.valid, now)
+        self._shown |= {*chosen.seen}
         series = pool_ic(chosen.texts, np.array(chosen.weights), self.problem.valid)
         seen = np.isfinite(series)
         valid = float(series[seen].mean()) if seen.any() else math.nan

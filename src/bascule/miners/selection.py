@@ -45,10 +45,12 @@ class Selection:
     Attributes:
         scores: of the members, as in training.
         weights: of these.
+        seen: texts that were scored on the valid part for it.
     """
 
     scores: tuple[Score, ...]
     weights: tuple[float, ...]
+    seen: tuple[str, ...]
 
     @property
     def texts(self) -> list[str]:
@@ -80,6 +82,7 @@ class Selector:
         usable = [score for score in scores if score.usable and score.t]
         usable.sort(key=lambda one: (-abs(one.t), one.text))
         best = usable[: self.settings.candidates]
+        seen = tuple(score.text for score in best)
         again = self._valid.evaluate([parse(score.text) for score in best])
         both = [(one, *self._together(one, other)) for one, other in zip(best, again, strict=True)]
         standing = [(one, ic, t) for one, ic, t in both if abs(t) >= self.settings.least_t]
@@ -93,11 +96,11 @@ class Selector:
             if not (np.abs(alike[number, chosen]) > self.settings.apart).any():
                 chosen.append(number)
         if not chosen:
-            return Selection((), ())
+            return Selection((), (), seen)
         matrix = alike[np.ix_(chosen, chosen)]
         np.fill_diagonal(matrix, 1.0 + self.settings.ridge)
         weights = np.linalg.solve(matrix, np.array([standing[number][1] for number in chosen]))
-        return Selection(tuple(standing[number][0] for number in chosen), tuple(map(float, weights)))
+        return Selection(tuple(standing[number][0] for number in chosen), tuple(map(float, weights)), seen)
 
     def _together(self, train: Score, valid: Score) -> tuple[float, float]:
         """IC over both parts and its t-statistic; 0 where the parts differ in sign or one says nothing."""
