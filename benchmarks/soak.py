@@ -248,7 +248,7 @@ def run(chosen: argparse.Namespace) -> int:
     import yaml
 
     from bascule.bridge.exchange import Keys
-    from bascule.bridge.freqtrade import prepare
+    from bascule.bridge.freqtrade import credentials
 
     out: Path = chosen.out.resolve()
     work = out / "work"
@@ -263,10 +263,10 @@ def run(chosen: argparse.Namespace) -> int:
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT / "src"),
-        prepare.KEY: keys.key,
-        prepare.SECRET: keys.secret,
-        prepare.PASSWORD: PASSWORD,
-        prepare.JWT: "jwtSecretOfTheSoakJwtSecretOfTheSoak",
+        credentials.KEY: keys.key,
+        credentials.SECRET: keys.secret,
+        credentials.PASSWORD: PASSWORD,
+        credentials.JWT: "jwtSecretOfTheSoakJwtSecretOfTheSoak",
     }
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     line = [sys.executable, "-m", "bascule.bridge.exchange", "--store", str(store), "--clock", "step"]

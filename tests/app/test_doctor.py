@@ -156,12 +156,12 @@ def test_versions_that_were_not_tested_together_are_told(monkeypatch: pytest.Mon
 
 
 def test_a_bot_is_looked_at_as_before_a_start(spot: Research, tmp_path: Path) -> None:
-    from bascule.bridge.freqtrade import prepare
+    from bascule.bridge.freqtrade import credentials, prepare
 
     folder = tmp_path / "bot"
     prepare.prepare(spot.bundle.path, folder, prepare.PrepareSettings(mode="dry"))
     found = marks(list(doctor.bot(folder, {}, NOW, online=False)))
-    assert found[prepare.PASSWORD] == "fail"
+    assert found[credentials.PASSWORD] == "fail"
     assert found["leaks"] == found["emergency"] == "ok"
     assert "exchange" not in found  # nobody outside was asked
     (wrong,) = (

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from bascule.bridge.exchange import ReplayExchange
-from bascule.bridge.freqtrade import livecheck, prepare
+from bascule.bridge.freqtrade import credentials, livecheck, prepare
 from bascule.bridge.freqtrade.prepare import PrepareSettings
 from bascule.bridge.freqtrade.rehearsal import command
 from bascule.bridge.freqtrade.secrets import scan
@@ -29,7 +29,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 TOKEN = "tokenOfTheProducer"
-COMMON = {prepare.PASSWORD: "passwordOfThisTest", prepare.JWT: "jwtSecretOfThisTestJwtSecretOfThisTest"}
+COMMON = {
+    credentials.PASSWORD: "passwordOfThisTest",
+    credentials.JWT: "jwtSecretOfThisTestJwtSecretOfThisTest",
+}
 
 
 def start(folder: Path, secrets: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -67,8 +70,8 @@ def test_a_consumer_trades_what_its_producer_says(tmp_path: Path) -> None:
             prepare.prepare(research.bundle.path.parent, folder, PrepareSettings.read(values))
         sources = [{"name": "main", "host": "127.0.0.1", "port": port, "ws_token": TOKEN}]
         secrets = {
-            "producer": {prepare.WS_TOKEN: TOKEN},
-            "consumer": {prepare.PRODUCERS: json.dumps(sources)},
+            "producer": {credentials.WS_TOKEN: TOKEN},
+            "consumer": {credentials.PRODUCERS: json.dumps(sources)},
         }
         bots = {role: start(folder, secrets[role]) for role, folder in folders.items()}
         try:
@@ -92,6 +95,6 @@ def test_a_consumer_trades_what_its_producer_says(tmp_path: Path) -> None:
         row = int(np.searchsorted(stored.time, closed))
         column = stored.instruments.index(Instrument.parse(trade["pair"]).id)
         assert stored.alpha_rank[row, column] >= 0.75
-    named = COMMON | {prepare.WS_TOKEN: TOKEN}
+    named = COMMON | {credentials.WS_TOKEN: TOKEN}
     for folder in folders.values():
         assert scan([folder], named) == ()

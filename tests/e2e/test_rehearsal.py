@@ -28,7 +28,7 @@ from bascule.bridge.exchange import AccountSettings, FaultPlan, Keys, ReplayExch
 from bascule.bridge.exchange.ledger import FREE, LOCKED
 from bascule.bridge.exchange.market import MarketKind
 from bascule.bridge.exchange.orders import OPEN_STATES
-from bascule.bridge.freqtrade import livecheck, prepare
+from bascule.bridge.freqtrade import credentials, livecheck, prepare
 from bascule.bridge.freqtrade.prepare import PrepareSettings
 from bascule.bridge.freqtrade.secrets import scan, secrets_of
 from bascule.core import Instrument
@@ -47,10 +47,10 @@ KEYS = Keys(
     key="rehearsalKeyOfThisTest", secret="rehearsalSecretOfThisTest"
 )  # fake: it opens the replay only
 SECRETS = {
-    prepare.KEY: KEYS.key,
-    prepare.SECRET: KEYS.secret,
-    prepare.PASSWORD: "passwordOfThisTest",
-    prepare.JWT: "jwtSecretOfThisTestJwtSecretOfThisTest",
+    credentials.KEY: KEYS.key,
+    credentials.SECRET: KEYS.secret,
+    credentials.PASSWORD: "passwordOfThisTest",
+    credentials.JWT: "jwtSecretOfThisTestJwtSecretOfThisTest",
 }
 PLAN = FaultPlan.read(
     {

@@ -206,10 +206,16 @@ def bundle(path: Path | None, trusted: Sequence[Path], now: datetime) -> Iterato
 
 def keys(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Which secrets are in the environment; never what they are."""
-    from bascule.bridge.freqtrade import prepare
+    from bascule.bridge.freqtrade import credentials
     from bascule.signals.signing import KEY_VARIABLE
 
-    for name in (prepare.KEY, prepare.SECRET, prepare.PASSWORD, prepare.JWT, prepare.TELEGRAM):
+    for name in (
+        credentials.KEY,
+        credentials.SECRET,
+        credentials.PASSWORD,
+        credentials.JWT,
+        credentials.TELEGRAM,
+    ):
         said = "set" if environ.get(name) else "not set; a bot may have it in its .env"
         yield Finding("keys", name, "ok", said)
     if (place := environ.get(KEY_VARIABLE)) is None:
@@ -227,10 +233,10 @@ def bot(folder: Path | None, environ: Mapping[str, str], now: datetime, *, onlin
     """What `bascule trade check` looks at; online also what the venue's key may do."""
     if folder is None:
         return
-    from bascule.bridge.freqtrade import preflight, prepare
+    from bascule.bridge.freqtrade import credentials, preflight
     from bascule.bridge.freqtrade.guarded import first_venue
 
-    secrets = prepare.load_environment(folder, environ)
+    secrets = credentials.load(folder, environ)
     values = preflight.configuration(folder)
     venue = first_venue(values, values["trading_mode"]) if online else None
     marks: dict[str, Mark] = {"good": "ok", "doubtful": "warn", "bad": "fail"}
@@ -244,12 +250,12 @@ def _permission(values: Mapping[str, Any], secrets: Mapping[str, str]) -> Findin
     """Whether the venue's key may do more than it should."""
     import ccxt
 
-    from bascule.bridge.freqtrade import prepare
+    from bascule.bridge.freqtrade import credentials
     from bascule.bridge.freqtrade.keys import permissions
 
     exchange = values["exchange"]
     settings = {**(exchange.get("ccxt_config") or {}), "timeout": 10_000}
-    settings |= {"apiKey": secrets.get(prepare.KEY, ""), "secret": secrets.get(prepare.SECRET, "")}
+    settings |= {"apiKey": secrets.get(credentials.KEY, ""), "secret": secrets.get(credentials.SECRET, "")}
     found = permissions(getattr(ccxt, exchange["name"])(settings))
     what = "key's permission"
     if found.withdraw is None:

@@ -42,7 +42,7 @@ def trade_prepare(
     trust: Trust = None,
 ) -> None:
     """Write a complete freqtrade user folder; what an existing one holds besides is kept."""
-    from bascule.bridge.freqtrade import prepare
+    from bascule.bridge.freqtrade import credentials, prepare
 
     given = read_settings(prepare.PrepareSettings, settings).model_dump(exclude_unset=True)
     options: dict[str, Any] = {"mode": mode, "role": role, "capital": capital, "replay_url": replay}
@@ -50,7 +50,7 @@ def trade_prepare(
     given |= {name: value for name, value in options.items() if value is not None}
     chosen = prepare.PrepareSettings.read(given, where=str(settings or "options"))
     prepare.prepare(bundle, folder, chosen)
-    secrets = prepare.required(chosen)
+    secrets = credentials.required(chosen)
     lines = [f"{folder}: ready for mode {chosen.mode}. Secrets it needs, in {folder / '.env'}:"]
     lines += [f"  {name}  {what}" for name, what in secrets.items()]
     lines.append(f"then: bascule trade check {folder}; bascule trade start {folder}")
@@ -77,9 +77,9 @@ def trade_check(
 def _check(folder: Path, *, offline: bool) -> Sequence[Finding]:
     from datetime import UTC, datetime
 
-    from bascule.bridge.freqtrade import preflight, prepare
+    from bascule.bridge.freqtrade import credentials, preflight
 
-    environment = prepare.load_environment(folder)
+    environment = credentials.load(folder)
     skew = None
     if not offline:
         from bascule.bridge.freqtrade.guarded import first_venue
@@ -110,7 +110,7 @@ def trade_start(
     import os
     import sys
 
-    from bascule.bridge.freqtrade import prepare
+    from bascule.bridge.freqtrade import credentials
     from bascule.bridge.freqtrade.rehearsal import command
 
     found = _check(folder, offline=False)
@@ -118,7 +118,7 @@ def trade_start(
     if not _good(found) and not force:
         note("not started; mend what is bad, or use --force", style="red")
         raise typer.Exit(Code.FOUND)
-    environment = prepare.load_environment(folder)
+    environment = credentials.load(folder)
     sys.stdout.flush()
     line = command(folder)
     os.execve(line[0], line, environment)  # noqa: S606 - the bot takes this process's place
@@ -143,6 +143,7 @@ def trade_status(folder: Folder) -> None:
         f"{len(found.open)} open, {found.closed} closed, {found.profit:+,.2f} on closed trades, "
         f"{found.unfilled} orders open",
         *(Text(line, "yellow") for line in found.errors),
+        *([f"the log says more: {found.log}"] if found.errors else []),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bascule.bridge.freqtrade import emergency, preflight, prepare
+from bascule.bridge.freqtrade import credentials, emergency, preflight, prepare
 from bascule.bridge.freqtrade.prepare import PrepareSettings
 from bascule.bridge.freqtrade.rehearsal import command
 from bascule.core import BridgeError
@@ -21,10 +21,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 GOOD = {
-    prepare.KEY: "kEy" + "a" * 40,
-    prepare.SECRET: "sEcret" + "b" * 40,
-    prepare.PASSWORD: "pass-word-of-a-person",
-    prepare.JWT: "j" + "c1" * 20,
+    credentials.KEY: "kEy" + "a" * 40,
+    credentials.SECRET: "sEcret" + "b" * 40,
+    credentials.PASSWORD: "pass-word-of-a-person",
+    credentials.JWT: "j" + "c1" * 20,
 }
 
 
@@ -56,11 +56,11 @@ def test_a_good_folder_is_good(folder: Path, spot: Research) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        (prepare.KEY, "", "not set"),
-        (prepare.SECRET, "12345678901234567890", "number"),
-        (prepare.SECRET, "1e10000", "number"),
-        (prepare.JWT, "tooshort", "shorter than 32"),
-        (prepare.PASSWORD, "hunter2", "shorter than 12"),
+        (credentials.KEY, "", "not set"),
+        (credentials.SECRET, "12345678901234567890", "number"),
+        (credentials.SECRET, "1e10000", "number"),
+        (credentials.JWT, "tooshort", "shorter than 32"),
+        (credentials.PASSWORD, "hunter2", "shorter than 12"),
     ],
 )
 def test_secrets_that_will_not_do(folder: Path, spot: Research, name: str, value: str, said: str) -> None:
@@ -69,12 +69,12 @@ def test_secrets_that_will_not_do(folder: Path, spot: Research, name: str, value
 
 
 def test_a_leak_is_bad_and_named_without_its_value(folder: Path, spot: Research) -> None:
-    (folder / "logs" / "old.log").write_text(f"order signed with {GOOD[prepare.SECRET]}")
+    (folder / "logs" / "old.log").write_text(f"order signed with {GOOD[credentials.SECRET]}")
     mark, text = marks(folder, spot, GOOD)["leaks"]
-    assert mark == "bad" and prepare.SECRET in text and GOOD[prepare.SECRET] not in text
+    assert mark == "bad" and credentials.SECRET in text and GOOD[credentials.SECRET] not in text
     # the user's own file is where it belongs
     (folder / "logs" / "old.log").unlink()
-    (folder / ".env").write_text(f"{prepare.SECRET}={GOOD[prepare.SECRET]}\n")
+    (folder / ".env").write_text(f"{credentials.SECRET}={GOOD[credentials.SECRET]}\n")
     assert marks(folder, spot, GOOD)["leaks"][0] == "good"
 
 
@@ -150,15 +150,47 @@ def test_emergencies_clocks_and_capital_are_seen(folder: Path, spot: Research) -
     assert marks(folder, spot, GOOD)["capital"][0] == "doubtful"
 
 
-def test_status_reads_the_end_of_the_log(folder: Path) -> None:
-    lines = [
-        "2024-01-01 00:00:00,000 - x - INFO - fine",
-        "Traceback",
-        "2024-01-01 00:00:01,000 - x - ERROR - bad",
-    ]
-    (folder / "logs" / "freqtrade.log").write_text("\n".join(lines) + "\n")
+LOG = """\
+2024-01-01 00:00:00,000 - x - INFO - fine
+2024-01-01 00:00:01,000 - freqtrade.freqtradebot - ERROR - Unable to place a stoploss order on exchange.
+Traceback (most recent call last):
+  File "exchange.py", line 634, in fetch
+    response.raise_for_status()
+requests.exceptions.HTTPError: 400 Client Error
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "exchange.py", line 1690, in create_stoploss
+    order = self._api.create_order(
+            ^^^^^^^^^^^^^^^^^^^^^^^
+freqtrade.exceptions.ExchangeError: binance refuses
+  remedy: look
+2024-01-01 00:00:02,000 - x - CRITICAL - two
+  lines
+2024-01-01 00:00:03,500 - x - WARNING - {long}
+"""
+
+
+def test_status_tells_each_trouble_in_a_line(folder: Path) -> None:
+    path = folder / "logs" / "freqtrade.log"
+    path.write_text(LOG.replace("{long}", "word " * 200))
     found = preflight.status(folder)
-    assert found.last == "2024-01-01 00:00:01,000" and len(found.errors) == 1 and found.command == "run"
+    assert found.last == "2024-01-01 00:00:03,500" and found.command == "run" and found.log == str(path)
+    stop, two, long = found.errors
+    assert stop == (
+        "2024-01-01 00:00:01 ERROR: Unable to place a stoploss order on exchange: "
+        "freqtrade.exceptions.ExchangeError: binance refuses remedy: look"
+    )
+    assert two == "2024-01-01 00:00:02 CRITICAL: two lines"
+    assert long.endswith("…") and len(long) < 300 and "\n" not in long
+
+
+def test_a_producer_needs_a_token(spot: Research, tmp_path: Path) -> None:
+    prepare.prepare(spot.bundle.path.parent, tmp_path / "bot", PrepareSettings(role="producer"))
+    assert marks(tmp_path / "bot", spot, GOOD)[credentials.WS_TOKEN] == ("bad", "not set: put it into .env")
+    good = GOOD | {credentials.WS_TOKEN: "tokenOfTheProducer"}
+    assert marks(tmp_path / "bot", spot, good)[credentials.WS_TOKEN][0] == "good"
 
 
 def test_only_prepared_folders_are_started(folder: Path, tmp_path: Path) -> None:

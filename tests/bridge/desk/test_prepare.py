@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bascule.bridge.freqtrade import prepare
+from bascule.bridge.freqtrade import credentials, prepare
 from bascule.bridge.freqtrade.config import TradeSettings
 from bascule.bridge.freqtrade.prepare import PrepareSettings
 from bascule.bridge.freqtrade.secrets import scan
@@ -36,11 +36,11 @@ def test_a_folder_is_complete_and_freqtrade_takes_it(spot: Research, tmp_path: P
     assert str(values["db_url"]).endswith(f"trades-{mode}.sqlite")
     assert (space.folder / "strategies" / "BasculeStrategy.py").read_text().count("GuardedStrategy") == 2
     names = {line.partition("=")[0] for line in (folder / ".env.example").read_text().splitlines()}
-    assert {name for name in names if name.startswith("FREQTRADE")} == set(prepare.required(settings))
-    assert (prepare.KEY in names) is (mode != "dry")
+    assert {name for name in names if name.startswith("FREQTRADE")} == set(credentials.required(settings))
+    assert (credentials.KEY in names) is (mode != "dry")
     assert (folder / "current").resolve() == spot.bundle.path
     assert ".env" in (folder / ".gitignore").read_text()
-    prepare.validate(values, prepare.placeholders(settings))
+    prepare.validate(values, credentials.placeholders(settings))
 
 
 def test_without_its_secrets_a_configuration_is_not_valid(spot: Research, tmp_path: Path) -> None:
@@ -53,7 +53,8 @@ def test_no_secret_is_written_whatever_the_environment(
     spot: Research, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secrets = {
-        name: f"sEcReT{i}abcdefghijklmnopqrstuvwx" for i, name in enumerate((prepare.KEY, prepare.JWT))
+        name: f"sEcReT{i}abcdefghijklmnopqrstuvwx"
+        for i, name in enumerate((credentials.KEY, credentials.JWT))
     }
     for name, value in secrets.items():
         monkeypatch.setenv(name, value)
@@ -66,11 +67,11 @@ def test_a_rehearsals_secrets_are_made_up_once(spot: Research, tmp_path: Path) -
     settings = PrepareSettings(mode="rehearse")
     prepare.prepare(spot.bundle.path.parent, folder, settings)
     assert (folder / ".env").stat().st_mode & 0o777 == 0o600
-    made = prepare.load_environment(folder, {})
-    assert set(made) == set(prepare.required(settings))
+    made = credentials.load(folder, {})
+    assert set(made) == set(credentials.required(settings))
     prepare.validate(config(folder), made)
     prepare.prepare(spot.bundle.path.parent, folder, settings)
-    assert prepare.load_environment(folder, {}) == made
+    assert credentials.load(folder, {}) == made
     prepare.prepare(spot.bundle.path.parent, tmp_path / "live", PrepareSettings(mode="live"))
     assert not (tmp_path / "live" / ".env").exists()
 
@@ -125,14 +126,14 @@ def test_a_promotion_is_followed(spot: Research, tmp_path: Path) -> None:
 
 def test_roles_bring_their_sections(spot: Research, tmp_path: Path) -> None:
     producer = PrepareSettings(role="producer")
-    assert prepare.WS_TOKEN in prepare.required(producer)
+    assert credentials.WS_TOKEN in credentials.required(producer)
     consumer = PrepareSettings(role="consumer")
     prepare.prepare(spot.bundle.path.parent, tmp_path / "bot", consumer)
     values = config(tmp_path / "bot")
     assert values["external_message_consumer"]["enabled"] is True  # type: ignore[index]
     assert "ConsumerStrategy" in (tmp_path / "bot" / "strategies" / "BasculeStrategy.py").read_text()
-    environment = prepare.placeholders(consumer)
-    del environment[prepare.PRODUCERS]
+    environment = credentials.placeholders(consumer)
+    del environment[credentials.PRODUCERS]
     with pytest.raises(BridgeError, match="roducer"):
         prepare.validate(values, environment)
 
@@ -167,10 +168,10 @@ def test_env_files_are_read_as_a_shell_reads_them(tmp_path: Path) -> None:
     path.write_text("# a comment\n\nFREQTRADE__EXCHANGE__KEY='with = sign'\nB=\"two words\"\nC=plain\n")
     with pytest.raises(BridgeError, match="others may read"):
         path.chmod(0o644)
-        prepare.load_environment(tmp_path, {})
+        credentials.load(tmp_path, {})
     path.chmod(0o600)
-    found = prepare.load_environment(tmp_path, {"C": "given"})
+    found = credentials.load(tmp_path, {"C": "given"})
     assert found == {"FREQTRADE__EXCHANGE__KEY": "with = sign", "B": "two words", "C": "given"}
     path.write_text("no equals sign\n")
     with pytest.raises(BridgeError, match="line 1"):
-        prepare.load_environment(tmp_path, {})
+        credentials.load(tmp_path, {})

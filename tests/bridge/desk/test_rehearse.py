@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bascule.bridge.freqtrade import prepare, rehearsal
+from bascule.bridge.freqtrade import credentials, prepare, rehearsal
 from bascule.bridge.freqtrade.prepare import PrepareSettings
 from bascule.bridge.freqtrade.rehearsal import RehearsalSettings, rehearse
 from bascule.core import BridgeError, ConfigError
@@ -54,7 +54,7 @@ def test_what_is_bad_in_the_folder_is_named(bot: Path, spot: Research) -> None:
     (bot / ".env").write_text("FREQTRADE__API_SERVER__PASSWORD=short\n")
     (bot / ".env").chmod(0o600)
     told = str(refused(bot, spot, settings=RehearsalSettings(hours=1)))
-    assert prepare.JWT in told and "shorter than" in told
+    assert credentials.JWT in told and "shorter than" in told
 
 
 def test_a_second_rehearsal_goes_on_or_begins_afresh(bot: Path, spot: Research) -> None:

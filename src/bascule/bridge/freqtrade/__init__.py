@@ -14,7 +14,8 @@
    Bots run `GuardedStrategy` (safe mode, second data venue: ``guarded.py``, ``failover.py``, ``venues.py``)
    or `ConsumerStrategy` (``consumer.py``), place every order once (``onceonly.py``, ``launch.py``), compare
    their books with the exchange's (``reconcile.py``), and can live in a replay exchange's time
-   (``stepped.py``). ``secrets.py`` keeps secrets out of logs and finds them.
+   (``stepped.py``). ``credentials.py`` says which variables hold secrets, ``secrets.py`` keeps them out of
+   logs and finds them.
 7. `livecheck` and `livesignals` lay a bot beside its backtest; ``robust/`` asks what becomes of a bundle when
    the world is a little different.
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from freqtrade.enums import RunMode
 
-from bascule.bridge.freqtrade import emergency, livecheck, prepare
+from bascule.bridge.freqtrade import credentials, emergency, livecheck, prepare
 from bascule.bridge.freqtrade.secrets import SHORTEST, scan, secrets_of
 from bascule.bridge.freqtrade.trust import require_trusted
 from bascule.core import BasculeError, BridgeError, moment
@@ -26,8 +26,17 @@ from bascule.signals import Bundle
 Mark = Literal["good", "doubtful", "bad"]
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|true|false|t|f", re.IGNORECASE)
 _LARGEST_SKEW = 1.0  # seconds; Binance refuses orders that are older than its window
-_LENGTHS = {prepare.PASSWORD: 12, prepare.JWT: 32, prepare.WS_TOKEN: 16}
+_LENGTHS = {credentials.PASSWORD: 12, credentials.JWT: 32, credentials.WS_TOKEN: 16}
 _LOG_TAIL = 200_000  # bytes
+_TROUBLES = 5  # newest ones that are told
+_LONGEST_LINE = 240  # characters; an exchange's answer may be a page
+_TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
+_ENTRY = re.compile(
+    rf"^(?P<time>{_TIME}) - (?P<name>\S+) - (?P<level>[A-Z]+) - (?P<text>.*?)(?=^{_TIME} - |\Z)",
+    re.DOTALL | re.MULTILINE,
+)
+# the last line of a traceback that is not indented: the exception that was not answered, and its message
+_EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(?:: |$).*", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ def check(
 
     Args:
         folder: prepared user folder.
-        environment: of the bot, ``.env`` included (`prepare.load_environment`).
+        environment: of the bot, ``.env`` included (`credentials.load`).
         now: the time, aware.
         skew: asks the exchange's clock, in seconds ahead of ours; None leaves that out.
 
@@ -108,13 +117,15 @@ def _validated(values: Mapping[str, Any], environment: Mapping[str, str]) -> Fin
 
 
 def _secrets(values: Mapping[str, Any], environment: Mapping[str, str]) -> list[Finding]:
-    wanted = [prepare.PASSWORD, prepare.JWT]
+    wanted = [credentials.PASSWORD, credentials.JWT]
     if not values.get("dry_run"):
-        wanted += [prepare.KEY, prepare.SECRET]
+        wanted += [credentials.KEY, credentials.SECRET]
+    if values["bascule"].get("role") == "producer":
+        wanted.append(credentials.WS_TOKEN)
     if (values.get("external_message_consumer") or {}).get("enabled"):
-        wanted.append(prepare.PRODUCERS)
+        wanted.append(credentials.PRODUCERS)
     if (values.get("telegram") or {}).get("enabled"):
-        wanted += [prepare.TELEGRAM, prepare.CHAT]
+        wanted += [credentials.TELEGRAM, credentials.CHAT]
     found = []
     for name in wanted:
         value = environment.get(name, "")
@@ -210,8 +221,9 @@ class Status:
         closed: closed trades.
         profit: of closed trades, in the stake currency.
         unfilled: orders that are still open.
-        last: newest entry in the log, as written; empty = no log.
-        errors: errors and warnings in the end of the log.
+        last: time of the newest entry in the log, as written; empty = no log.
+        errors: errors and warnings in the end of the log, a line each: when, level, message, exception.
+        log: where they are in full.
         command: the emergency state.
         bundle: id of the bundle in force.
     """
@@ -224,6 +236,7 @@ class Status:
     unfilled: int
     last: str
     errors: tuple[str, ...]
+    log: str
     command: str
     bundle: str
 
@@ -255,8 +268,9 @@ def status(folder: Path) -> Status:
         closed = len(trades) - len(held)
         profit = float(trades.loc[~trades["is_open"], "profit_abs"].fillna(0.0).sum())
         unfilled = int(orders["open"].sum())
-    lines = _tail(folder / "logs" / "freqtrade.log")
-    troubles = [line for line in lines if " - ERROR - " in line or " - WARNING - " in line]
+    log = folder / "logs" / "freqtrade.log"
+    entries = _tail(log)
+    troubles = [one for one in entries if one["level"] in ("WARNING", "ERROR", "CRITICAL")]
     given = emergency.in_force(folder)
     return Status(
         name=str(values["bot_name"]),
@@ -265,18 +279,31 @@ def status(folder: Path) -> Status:
         closed=closed,
         profit=profit,
         unfilled=unfilled,
-        last=lines[-1][:23] if lines else "",
-        errors=tuple(troubles[-5:]),
+        last=entries[-1]["time"] if entries else "",
+        errors=tuple(_in_a_line(one) for one in troubles[-_TROUBLES:]),
+        log=str(log),
         command=str(given.state),
         bundle=Bundle.open(values["bascule"]["bundle"]).id,
     )
 
 
-def _tail(path: Path) -> list[str]:
+def _tail(path: Path) -> list[dict[str, str]]:
+    """The last entries of a log: time, name, level, and text with all that belongs to it."""
     if not path.is_file():
         return []
     with path.open("rb") as stream:
         stream.seek(0, 2)
         stream.seek(max(0, stream.tell() - _LOG_TAIL))
         text = stream.read().decode("utf-8", "replace")
-    return [line for line in text.splitlines() if re.match(r"\d{4}-\d\d-\d\d ", line)]
+    return [match.groupdict() for match in _ENTRY.finditer(text)]
+
+
+def _in_a_line(entry: Mapping[str, str]) -> str:
+    """When, how bad, what was said, and of a traceback the exception alone."""
+    said, _, trace = entry["text"].partition("\nTraceback (most recent call last):")
+    # of exceptions that led to each other the last one counts
+    last = trace.rpartition("\nTraceback (most recent call last):")[2]
+    raised = _EXCEPTION.search(last)
+    words = " ".join((f"{said.rstrip('. ')}: {raised[0]}" if raised else said).split())
+    short = words if len(words) <= _LONGEST_LINE else words[: _LONGEST_LINE - 1] + "…"
+    return f"{entry['time'][:19]} {entry['level']}: {short}"

@@ -21,19 +21,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from bascule.bridge.exchange import Keys, exchange_config
+from bascule.bridge.exchange import exchange_config
 from bascule.bridge.freqtrade import config as base
+from bascule.bridge.freqtrade import credentials
 from bascule.bridge.freqtrade.config import TradeSettings
 from bascule.bridge.freqtrade.run import STRATEGY, Workspace, workspace
 from bascule.core import BridgeError, Settings
@@ -45,14 +43,6 @@ if TYPE_CHECKING:
 Mode = Literal["rehearse", "dry", "live"]
 Role = Literal["alone", "producer", "consumer"]
 LINK = "current"
-ENV_EXAMPLE = ".env.example"
-
-KEY, SECRET = "FREQTRADE__EXCHANGE__KEY", "FREQTRADE__EXCHANGE__SECRET"
-PASSWORD, JWT = "FREQTRADE__API_SERVER__PASSWORD", "FREQTRADE__API_SERVER__JWT_SECRET_KEY"
-WS_TOKEN = "FREQTRADE__API_SERVER__WS_TOKEN"  # noqa: S105
-TELEGRAM, CHAT = "FREQTRADE__TELEGRAM__TOKEN", "FREQTRADE__TELEGRAM__CHAT_ID"
-PRODUCERS = "FREQTRADE__EXTERNAL_MESSAGE_CONSUMER__PRODUCERS"
-
 _STRATEGY = '''\
 """Trades the signal bundle that `current` leads to. Written by `bascule trade prepare`."""
 
@@ -180,6 +170,8 @@ def build(
             "initial_candle_limit": 100,
         }
         values["bascule"]["consumer"] = dict(settings.consumer)
+    if settings.role == "producer":
+        values["bascule"]["role"] = settings.role
     values["bascule"] |= {
         "guard": guard.model_dump(mode="json"),
         "reconcile": reconcile.model_dump(mode="json"),
@@ -228,26 +220,6 @@ def _logging(path: Path) -> dict[str, Any]:
     }
 
 
-def required(settings: PrepareSettings) -> dict[str, str]:
-    """Environment variables of this bot's secrets: name → what it is."""
-    found = {
-        PASSWORD: "password of freqtrade's REST server, at least 12 characters",
-        JWT: "signs the REST server's sessions, at least 32 characters: openssl rand -hex 32 | sed s/^/k/",
-    }
-    if settings.mode == "live" or (settings.mode == "rehearse" and not settings.dry_rehearsal):
-        found |= {
-            KEY: "the exchange's API key; no right to withdraw, bound to this machine's address",
-            SECRET: "the key's secret",
-        }
-    if settings.role == "producer":
-        found[WS_TOKEN] = "token that consumers present"
-    if settings.telegram:
-        found |= {TELEGRAM: "the bot's token", CHAT: "the chat's number"}
-    if settings.role == "consumer":
-        found[PRODUCERS] = 'JSON: [{"name": "main", "host": "127.0.0.1", "port": 8080, "ws_token": "…"}]'
-    return found
-
-
 def prepare(
     bundles: Path, folder: Path, settings: PrepareSettings | None = None, *, source: str | None = None
 ) -> Workspace:
@@ -276,7 +248,7 @@ def prepare(
             remedy="train with factors of open, high, low, close, volume and typical vwap",
         )
     values = build(bundle, folder, settings)
-    validate(values, placeholders(settings))
+    validate(values, credentials.placeholders(settings))
     if source is None:
         kind = (
             ("consumer", "ConsumerStrategy")
@@ -289,9 +261,9 @@ def prepare(
     follows = bundles.resolve() / CURRENT
     point(folder / LINK, (follows if follows.exists() else bundle.path).absolute())
     space = workspace(folder, values, source=source)
-    _write(folder / ENV_EXAMPLE, _example(settings))
+    _write(folder / credentials.EXAMPLE, credentials.example(settings))
     if settings.mode == "rehearse":
-        _made_up(folder / ".env", settings)
+        credentials.make_up(folder / ".env", settings)
     _write(folder / ".gitignore", ".env\n*.sqlite*\nlogs/\n")
     return space
 
@@ -299,38 +271,6 @@ def prepare(
 def _write(path: Path, text: str) -> None:
     with atomic_file(path) as aside:
         aside.write_text(text, "utf-8")
-
-
-def _made_up(path: Path, settings: PrepareSettings) -> None:
-    """Secrets of a rehearsal, which open nothing real; a file that is there is left as it is."""
-    made = {KEY: Keys.key, SECRET: Keys.secret}
-    lines = [
-        f"{name}={made.get(name) or 'k' + secrets.token_hex(32)}"
-        for name in required(settings)
-        if name not in (TELEGRAM, CHAT, PRODUCERS)
-    ]
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write("# made up for rehearsals\n" + "\n".join(lines) + "\n")
-
-
-def _example(settings: PrepareSettings) -> str:
-    lines = [
-        "# Copy to .env, fill in, chmod 600. `bascule trade start` reads it; no other file holds secrets.",
-        "# freqtrade reads a value that looks like a number as one: let a secret have letters in it.",
-    ]
-    for name, what in required(settings).items():
-        lines += [f"# {what}", f"{name}="]
-    return "\n".join(lines) + "\n"
-
-
-def placeholders(settings: PrepareSettings) -> dict[str, str]:
-    """Values of the right form for all secrets, to validate a configuration without them."""
-    found = dict.fromkeys(required(settings), "x" * 32)
-    if PRODUCERS in found:
-        found[PRODUCERS] = '[{"name": "main", "host": "127.0.0.1", "port": 8080, "ws_token": "xxxxxxxx"}]'
-    return found
 
 
 def validate(values: Mapping[str, Any], environment: Mapping[str, str]) -> None:
@@ -377,30 +317,3 @@ def validate(values: Mapping[str, Any], environment: Mapping[str, str]) -> None:
         ) from None
     finally:
         talk.disabled = before
-
-
-def load_environment(folder: Path, environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a bot: ``.env`` of its folder, if there is one, under the given variables.
-
-    Raises:
-        BridgeError: a line of ``.env`` is not NAME=value, or others may read the file.
-    """
-    found = dict(os.environ if environment is None else environment)
-    path = folder / ".env"
-    if not path.is_file():
-        return found
-    if path.stat().st_mode & 0o077:
-        raise BridgeError("others may read this file", where=str(path), remedy=f"chmod 600 {path}")
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        name, equals, value = text.partition("=")
-        if not equals or not name.replace("_", "").isalnum():
-            raise BridgeError("is not NAME=value", where=f"{path}, line {number}", remedy="correct the line")
-        # a quoted value is the text between the quotes, as a shell reads it
-        bare = value.strip()
-        if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "'\"":
-            bare = bare[1:-1]
-        found.setdefault(name, bare)
-    return found

@@ -34,7 +34,7 @@ from bascule.bridge.exchange import (
     exchange_config,
 )
 from bascule.bridge.exchange.ledger import FREE, LOCKED
-from bascule.bridge.freqtrade import preflight, prepare
+from bascule.bridge.freqtrade import credentials, preflight
 from bascule.bridge.freqtrade.onceonly import FOLDER
 from bascule.core import BridgeError, Moment, Panel, Progress, Settings, silent
 from bascule.core.files import write_json
@@ -133,7 +133,7 @@ def rehearse(
     begin = _begin(folder, bundle, start, fresh=settings.fresh)
     end = begin + np.timedelta64(round(settings.hours * 3_600), "s")
     _reaches(panel, bundle, begin, end)
-    environment = prepare.load_environment(folder)
+    environment = credentials.load(folder)
     _ready(folder, environment, begin)
     with _exchange(folder, panel, bundle, values, environment, begin, settings, faults) as exchange:
         every = settings.every or max(1, bundle.spec.bar.seconds // 6)
@@ -167,8 +167,8 @@ def _exchange(
         clock=SteppedClock(begin + np.timedelta64(2, "s")),
         account=AccountSettings(balances={values["stake_currency"]: Decimal(str(settings.balance))}),
         keys=Keys(
-            key=environment.get(prepare.KEY, Keys.key),
-            secret=environment.get(prepare.SECRET, Keys.secret),
+            key=environment.get(credentials.KEY, Keys.key),
+            secret=environment.get(credentials.SECRET, Keys.secret),
             check_time=False,
         ),
         faults=faults,
