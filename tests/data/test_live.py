@@ -163,3 +163,12 @@ def test_severities_can_be_set(clean: pd.DataFrame) -> None:
     worse = check(bad, HOUR, HealthSettings.read({"severity": {"zero_volume": "error"}}))
     assert [issue.name for issue in worse.errors] == ["zero_volume"]
     assert check(bad, HOUR, HealthSettings.read({"severity": {"zero_volume": "ignore"}})).issues == ()
+
+
+def test_what_was_told_is_forgotten_with_the_window(clean: pd.DataFrame) -> None:
+    """A thin coin has something to tell of every candle, for months."""
+    frame = clean.assign(volume=np.float32(0))
+    watch = Validator(HOUR, HealthSettings.read({"stuck_bars": 10}), window=20)
+    for _, part in frame[frame["time"] < frame["time"].iloc[200]].groupby("time"):
+        assert watch.push(part).alerts
+    assert len(watch._told) <= 2 * 21 * len(NAMES)

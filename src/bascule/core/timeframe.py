@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bascule.core.errors import ConfigError
 
-_UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_UNITS = {"m": 60, "h": 3_600, "d": 86_400}
 _SECONDS_A_YEAR = 365 * 86_400
 TimeArray = NDArray[np.datetime64]
 Moment = np.datetime64 | datetime | str
@@ -57,6 +57,11 @@ class Timeframe:
             )
         return cls(seconds)
 
+    @classmethod
+    def of(cls, value: Timeframe | str) -> Timeframe:
+        """A timeframe, or its text; errors as `parse`."""
+        return cls.parse(value) if isinstance(value, str) else value
+
     def __str__(self) -> str:
         for unit in "dhm":
             if self.seconds % _UNITS[unit] == 0:
@@ -64,9 +69,14 @@ class Timeframe:
         return f"{self.seconds}s"
 
     @property
+    def nanoseconds(self) -> int:
+        """Length in nanoseconds, for whole-number times since 1970."""
+        return self.seconds * 1_000_000_000
+
+    @property
     def delta(self) -> np.timedelta64:
         """Length as ``timedelta64[ns]``."""
-        return np.timedelta64(self.seconds * 1_000_000_000, "ns")
+        return np.timedelta64(self.nanoseconds, "ns")
 
     @property
     def qlib(self) -> str:
@@ -89,9 +99,8 @@ class Timeframe:
 
     def floor(self, time: Moment) -> np.datetime64:
         """The open time of the candle that contains ``time`` (UTC)."""
-        ns = moment(time).astype(np.int64)
-        step = self.seconds * 1_000_000_000
-        return np.datetime64(int(ns // step * step), "ns")
+        ns = int(moment(time).astype(np.int64))
+        return np.datetime64(ns // self.nanoseconds * self.nanoseconds, "ns")
 
     def axis(self, first: np.datetime64, last: np.datetime64) -> TimeArray:
         """All candle open times from ``first`` to ``last``, both included, as ``datetime64[ns]``."""

@@ -35,8 +35,7 @@ from bascule.data.digest import total
 from bascule.data.manifest import Partition, Section
 from bascule.data.prepare import Vwap, prepare
 from bascule.data.provider import CURRENT, NAME, REBUILD, Member, Provider, lines, texts
-from bascule.data.rows import FloatArray, Int64Array, Rows, concat
-from bascule.data.sections import nanoseconds
+from bascule.data.rows import FloatArray, Int64Array, Rows, concat, nanoseconds
 from bascule.data.universe import UniverseSettings
 
 Universes = Mapping[str, UniverseSettings]
@@ -136,7 +135,7 @@ def news(provider: Provider, section: Section, store: Path) -> Rows | None:
         return None
     if not set(provider.months) <= set(section.months):
         return None
-    end = provider.start + provider.rows * _step(provider.timeframe)
+    end = provider.start + provider.rows * provider.timeframe.nanoseconds
     found = []
     for month, parts in section.months.items():
         contents = [part.content for part in parts]
@@ -157,18 +156,9 @@ def news(provider: Provider, section: Section, store: Path) -> Rows | None:
     return concat(found).with_columns(section.columns).ordered() if found else None
 
 
-def _step(timeframe: Timeframe) -> int:
-    """Length of a candle, ns."""
-    return timeframe.seconds * 1_000_000_000
-
-
-def _months(section: Section) -> dict[str, str]:
-    return {month: total(part.content for part in parts) for month, parts in section.months.items()}
-
-
 def _axis(section: Section, timeframe: Timeframe) -> tuple[int, int, dict[str, Member]]:
     """First candle open, length of the calendar, members, sorted."""
-    step = _step(timeframe)
+    step = timeframe.nanoseconds
     spans = {name: tuple(map(nanoseconds, span)) for name, span in sorted(section.spans.items())}
     start = min(first for first, _ in spans.values())
     members = {
@@ -207,7 +197,7 @@ def create(
         rows,
         fields,
         members,
-        _months(section),
+        section.contents(),
         dict.fromkeys(fields, 0),
     )
     for place in ("arrays", "calendars", "instruments", *(f"features/{name.lower()}" for name in members)):
@@ -234,7 +224,9 @@ def grow(old: Provider, fresh: Rows, section: Section, universes: Universes) -> 
         StoreError: a bin is shorter than ``old`` says.
     """
     _, rows, members = _axis(section, old.timeframe)
-    new = replace(old, fingerprint=section.fingerprint(), rows=rows, members=members, months=_months(section))
+    new = replace(
+        old, fingerprint=section.fingerprint(), rows=rows, members=members, months=section.contents()
+    )
     done = np.array([member.stop for member in old.members.values()], np.int64)
     new = replace(new, checks=_put(new, fresh, old.rows, rows, done))
     later = lines(texts(new.time[old.rows :], new.timeframe))
@@ -253,7 +245,7 @@ def grow(old: Provider, fresh: Rows, section: Section, universes: Universes) -> 
 
 def _chunks(made: Provider, section: Section, store: Path) -> Iterator[tuple[float, int, Rows]]:
     """Share done, past the last calendar row, and candles, of a few months at a time."""
-    step = _step(made.timeframe)
+    step = made.timeframe.nanoseconds
     months = sorted(section.months.items())
     waiting: list[Partition] = []
     seen, everything = 0, section.rows
@@ -335,7 +327,7 @@ def _dense(made: Provider, rows: Rows, low: int, high: int) -> Panel:
     width = len(made.members)
     column = {name: place for place, name in enumerate(made.members)}
     columns = np.array([column[name] for name in rows.ids], np.int64)
-    at = (rows.time - made.start) // _step(made.timeframe) - low
+    at = (rows.time - made.start) // made.timeframe.nanoseconds - low
     flat = at * width + columns[rows.codes]
     fields = {}
     for name, values in rows.values.items():

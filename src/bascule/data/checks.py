@@ -13,6 +13,7 @@ from bascule.data.issues import HealthSettings, Issue, Severity
 from bascule.data.rows import OHLC, OHLCV, BoolArray, Int64Array, Rows, stamp
 
 Float64Array = NDArray[np.float64]
+NORMAL = 1.4826  # MAD of a normal distribution → its standard deviation
 _ENOUGH = 8  # distances from which the timeframe can be told
 
 
@@ -34,7 +35,7 @@ class View:
         ordered = grouped.ordered()
         same = ordered.codes[1:] == ordered.codes[:-1]
         step = np.diff(ordered.time)
-        missing = np.where(same, np.maximum(step // _ns(timeframe) - 1, 0), 0)
+        missing = np.where(same, np.maximum(step // timeframe.nanoseconds - 1, 0), 0)
         return cls(grouped, ordered, timeframe, settings, same, step, missing)
 
     def issues(
@@ -67,10 +68,6 @@ class View:
         return " ".join(f"{name}={self.rows.values[name][i]:.7g}" for name in OHLCV)
 
 
-def _ns(timeframe: Timeframe) -> int:
-    return timeframe.seconds * 1_000_000_000
-
-
 def _unsorted(view: View) -> Iterator[Issue]:
     rows = view.grouped
     back = (rows.codes[1:] == rows.codes[:-1]) & (np.diff(rows.time) < 0)
@@ -87,7 +84,7 @@ def _duplicates(view: View) -> Iterator[Issue]:
 
 
 def _off_grid(view: View) -> Iterator[Issue]:
-    off = np.flatnonzero(view.rows.time % _ns(view.timeframe))
+    off = np.flatnonzero(view.rows.time % view.timeframe.nanoseconds)
     yield from view.issues(
         "off_grid", Severity.ERROR, off, lambda i: f"is not an opening time of a {view.timeframe} candle"
     )
@@ -104,7 +101,7 @@ def _timeframe(view: View) -> Iterator[Issue]:
         start, stop = int(bounds[code]), int(bounds[code + 1])
         steps = view.step[start : max(start, stop - 1)]
         steps = steps[steps > 0]
-        if len(steps) >= _ENOUGH and int(np.gcd.reduce(steps)) > _ns(view.timeframe):
+        if len(steps) >= _ENOUGH and int(np.gcd.reduce(steps)) > view.timeframe.nanoseconds:
             common[start] = int(np.gcd.reduce(steps))
     yield from view.issues(
         "timeframe",
@@ -219,7 +216,7 @@ def _limits(view: View, moves: Float64Array) -> Float64Array:
         own = own[np.isfinite(own)]
         if len(own) >= 10:
             mad = np.median(np.abs(own - np.median(own)))
-            limits[code] = max(settings.spike_move, settings.spike_mads * 1.4826 * mad)
+            limits[code] = max(settings.spike_move, settings.spike_mads * NORMAL * mad)
     return limits
 
 
@@ -228,7 +225,7 @@ def _funding(view: View) -> Iterator[Issue]:
     rows, bounds = view.rows, view.rows.bounds
     rate = rows.values.get("funding_rate")
     known = np.zeros(len(rows), bool) if rate is None else np.isfinite(rate)
-    longest = max(view.settings.funding_hours * 3_600_000_000_000, _ns(view.timeframe))
+    longest = max(view.settings.funding_hours * 3_600_000_000_000, view.timeframe.nanoseconds)
     holes: dict[int, float] = {}
     absent: list[int] = []
     for code, name in enumerate(rows.ids):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bascule.core import DataError
-from bascule.data.checks import Float64Array, View
+from bascule.data.checks import NORMAL, Float64Array, View
 from bascule.data.issues import Issue, Severity
 from bascule.data.rows import OHLCV, BoolArray, Int64Array, Rows, stamp
 from bascule.data.units import unscaled
@@ -25,14 +25,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SECOND = 1_000_000_000
-_NORMAL = 1.4826
 _MISMATCH = 0.25  # log distance: no premium between venues has stayed that wide
 _ENOUGH = 20  # common candles from which the usual distance can be told
 
 
 def arrivals(view: View, available: Int64Array) -> Iterator[Issue]:
     """Candles that were there too late or too early; ``available``: ns since 1970, in row order ``[R]``."""
-    after = available - view.rows.time - view.timeframe.seconds * _SECOND
+    after = available - view.rows.time - view.timeframe.nanoseconds
     late = np.flatnonzero(after > view.settings.late_seconds * _SECOND)
     early = np.flatnonzero(after < 0)
 
@@ -121,7 +120,7 @@ def disagreements(view: View, venues: Mapping[str, pd.DataFrame]) -> Iterator[Is
         if abs(usual) > _MISMATCH:
             steady[cut.start + int(np.flatnonzero(np.isfinite(gap))[0])] = usual
         limit = max(
-            settings.venue_move, settings.venue_mads * _NORMAL * float(np.median(np.abs(known - usual)))
+            settings.venue_move, settings.venue_mads * NORMAL * float(np.median(np.abs(known - usual)))
         )
         away[cut] = gap - usual
         with np.errstate(invalid="ignore"):

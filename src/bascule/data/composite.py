@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from bascule.core import DataError, Progress, Settings, silent
+from bascule.data.checks import NORMAL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 PRICES = ("open", "high", "low", "close")
-_NORMAL = 1.4826  # MAD of a normal distribution → its standard deviation
 
 
 class VolumeUnit(Settings):
@@ -286,7 +286,7 @@ def reject(
         if many.any():
             rows = logs[many]
             away = np.abs(rows - np.nanmedian(rows, axis=1, keepdims=True))
-            scale = _NORMAL * np.nanmedian(away, axis=1, keepdims=True)
+            scale = NORMAL * np.nanmedian(away, axis=1, keepdims=True)
             limit = loose * np.maximum(np.log1p(settings.floor), settings.deviation * scale)
             rejected[many] |= away > limit
         if two.any():

@@ -12,7 +12,8 @@ from bascule.data import partitions
 from bascule.data.digest import total
 from bascule.data.manifest import Manifest, Section
 from bascule.data.resample import must_divide, resample
-from bascule.data.sections import extended, nanoseconds
+from bascule.data.rows import nanoseconds
+from bascule.data.sections import extended
 
 
 def derive(
@@ -39,7 +40,7 @@ def derive(
             where=str(store),
             remedy="keep resampled candles and those of a venue in different stores",
         )
-    end = max(nanoseconds(last) for _, last in section.spans.values()) + source.seconds * 1_000_000_000
+    end = max(nanoseconds(last) for _, last in section.spans.values()) + source.nanoseconds
     after = replace(before, columns=section.columns)
     written = []
     for month, parts in sorted(section.months.items()):

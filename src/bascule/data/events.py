@@ -15,13 +15,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bascule.data.checks import Check, Float64Array, View
+from bascule.data.checks import NORMAL, Check, Float64Array, View
 from bascule.data.issues import Issue, Severity
 from bascule.data.rows import BoolArray, Int64Array
 from bascule.data.units import unscaled
 
 _HOUR = 3_600_000_000_000
-_NORMAL = 1.4826  # MAD of a normal distribution → its standard deviation
 _BLOCKS = 3  # blocks of history from which the usual deviation can be told
 
 
@@ -46,7 +45,7 @@ def _volumes(view: View) -> Iterator[Issue]:
         known = own[np.isfinite(own)]
         if not len(known):
             continue
-        spread = _NORMAL * float(np.median(np.abs(known - np.median(known))))
+        spread = NORMAL * float(np.median(np.abs(known - np.median(known))))
         away[start + size : stop] = own / max(np.log(settings.volume_times), settings.volume_mads * spread)
         # the usual range of a candle, three times the median: what moved no more than that is no news
         calm[start:stop] = move[start:stop] <= 3 * np.median(move[start:stop])

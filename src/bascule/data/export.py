@@ -62,7 +62,7 @@ def to_freqtrade(
         UniverseError: an instrument is unknown or of the other market, or none is left.
         DataError: futures without funding rates or mark prices.
     """
-    timeframe = Timeframe.parse(timeframe) if isinstance(timeframe, str) else timeframe
+    timeframe = Timeframe.of(timeframe)
     names = _of_market(store, timeframe, market, instruments)
     frame = store.frame(timeframe, start=start, end=end, instruments=names)
     if market == "futures":

@@ -50,7 +50,7 @@ def read_freqtrade(
         DataError: no folder, no file of this timeframe, a damaged file, one pair in two formats, or a future
             without funding or mark files (freqtrade would count its funding as zero).
     """
-    timeframe = Timeframe.parse(timeframe) if isinstance(timeframe, str) else timeframe
+    timeframe = Timeframe.of(timeframe)
     root = Path(folder)
     if not root.is_dir():
         raise DataError("there is no such folder", where=str(root), remedy="name a freqtrade data folder")
@@ -158,7 +158,7 @@ def _load(path: Path) -> pd.DataFrame:
 def _funding(path: Path, time: Int64Array, timeframe: Timeframe) -> FloatArray:
     """The sum of the rates settled in each candle ``[R]``, NaN where none was."""
     when, values = _read(path, ("date", "funding_rate"))
-    step = timeframe.seconds * 1_000_000_000
+    step = timeframe.nanoseconds
     # exchanges stamp settlements some milliseconds late
     when = when // 1_000_000_000 * 1_000_000_000 // step * step
     out = np.full(len(time), np.nan, np.float32)
@@ -173,11 +173,10 @@ def _funding(path: Path, time: Int64Array, timeframe: Timeframe) -> FloatArray:
 def _mark(path: Path, time: Int64Array, timeframe: Timeframe) -> FloatArray:
     """The close of the last mark candle that closes within each candle ``[R]``, NaN where none does."""
     when, values = _read(path, _CANDLE)
-    step = timeframe.seconds * 1_000_000_000
-    closed = when + Timeframe.parse(AUXILIARY).seconds * 1_000_000_000
+    closed = when + Timeframe.parse(AUXILIARY).nanoseconds
     order = np.argsort(closed, kind="stable")
     closed, close = closed[order], values["close"][order]
     # the last one that closed not after this candle, if it closed after the candle's open
-    at = np.searchsorted(closed, time + step, side="right") - 1
+    at = np.searchsorted(closed, time + timeframe.nanoseconds, side="right") - 1
     inside = (at >= 0) & (closed[np.maximum(at, 0)] > time)
     return np.where(inside, close[np.maximum(at, 0)], np.float32(np.nan))

@@ -15,16 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bascule.core import Progress, Timeframe, moment, silent
+from bascule.core import Progress, Timeframe, silent
 from bascule.data.checks import CHECKS, ERRORS, View
 from bascule.data.comparisons import arrivals, changes, disagreements
 from bascule.data.events import EVENTS
 from bascule.data.issues import HealthSettings, Issue, Severity
 from bascule.data.rows import AVAILABLE, Int64Array, Rows, stamp
+from bascule.data.times import utc_nanoseconds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,8 +127,7 @@ def check(
     """
     available = None
     if AVAILABLE in frame.columns:
-        available = frame[AVAILABLE].dt.tz_convert("UTC").dt.tz_localize(None)
-        available = available.to_numpy("datetime64[ns]").astype(np.int64)
+        available = utc_nanoseconds(frame[AVAILABLE], where=f"frame: {AVAILABLE}")
     return check_rows(
         Rows.from_frame(frame),
         timeframe,
@@ -152,16 +153,15 @@ def check_rows(
     settings = settings or HealthSettings()
     view = View.of(rows, timeframe, settings)
     work: list[tuple[str, Callable[[], Iterator[Issue]]]] = [
-        (one.__name__.lstrip("_"), lambda one=one: one(view))  # type: ignore[misc]
-        for one in (*CHECKS, *EVENTS)
+        (one.__name__.lstrip("_"), partial(one, view)) for one in (*CHECKS, *EVENTS)
     ]
     if available is not None:
         came = available[np.lexsort((rows.time, rows.codes))]
-        work.append(("arrivals", lambda: arrivals(view, came)))
+        work.append(("arrivals", partial(arrivals, view, came)))
     if stored is not None:
-        work.append(("changes", lambda: changes(view, stored)))
+        work.append(("changes", partial(changes, view, stored)))
     if venues:
-        work.append(("venues", lambda: disagreements(view, venues)))
+        work.append(("venues", partial(disagreements, view, venues)))
     issues: list[Issue] = []
     for step, (name, look) in enumerate(work):
         progress(step, len(work), f"health: {name}")
@@ -184,11 +184,10 @@ def quarantined(
     issues: Sequence[Issue], newest: int, timeframe: Timeframe, settings: HealthSettings
 ) -> dict[str, tuple[str, ...]]:
     """Who has a quarantining issue in the last ``clean_bars`` candles up to ``newest`` (ns since 1970)."""
-    since = newest - settings.clean_bars * timeframe.seconds * 1_000_000_000
+    since = newest - settings.clean_bars * timeframe.nanoseconds
     found: dict[str, set[str]] = {}
     for issue in issues:
-        recent = int(moment(issue.last.replace(" ", "T")).astype(np.int64)) > since
-        if issue.name in settings.quarantine and recent:
+        if issue.name in settings.quarantine and issue.newest > since:
             found.setdefault(issue.instrument, set()).add(issue.name)
     return {name: tuple(sorted(kinds)) for name, kinds in sorted(found.items())}
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from bascule.core import Settings
+from bascule.data.rows import nanoseconds
 
 Grade = Literal["ignore", "info", "warning", "error"]
 ERROR_KINDS = (
@@ -164,6 +165,11 @@ class Issue:
     first: str
     last: str
     example: str
+
+    @property
+    def newest(self) -> int:
+        """`last` in ns since 1970."""
+        return nanoseconds(self.last)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the severity by name."""

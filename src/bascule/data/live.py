@@ -31,6 +31,7 @@ from bascule.data.health import check_rows
 from bascule.data.issues import ERROR_KINDS, HealthSettings, Issue, Severity
 from bascule.data.repair import impossible
 from bascule.data.rows import AVAILABLE, OHLCV, BoolArray, Rows, concat, stamp
+from bascule.data.times import utc_nanoseconds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +91,7 @@ class Validator:
         self._rows: Rows | None = None
         if history is not None and len(history):
             self._rows = self._last(Rows.from_frame(history, where="history").ordered())
-        self._told: set[tuple[str, str, str]] = set()
+        self._told: set[tuple[str, str, str]] = set()  # `_key` of issues
         self._quarantine: dict[str, dict[str, int]] = {}  # id → kind → time of the last such issue
 
     @property
@@ -122,6 +123,9 @@ class Validator:
         issues += self._silent(expected, newest, now)
         fresh = [issue for issue in issues if self._key(issue) not in self._told]
         self._told |= {self._key(issue) for issue in fresh}
+        if newest is not None:  # what lies before the window is not judged again
+            oldest = stamp(newest - self.window * self.timeframe.nanoseconds)
+            self._told = {key for key in self._told if key[2] >= oldest}
         fresh.sort(key=lambda issue: (-issue.severity, issue.name, issue.instrument))
         return Verdict(tuple(fresh), *self._update(fresh, newest))
 
@@ -132,8 +136,7 @@ class Validator:
         view = View.of(rows, self.timeframe, self.settings)
         issues = [issue for one in ERRORS for issue in one(view) if issue.name not in _NOT_LIVE]
         if AVAILABLE in frame.columns:
-            told = frame[AVAILABLE].dt.tz_convert("UTC").dt.tz_localize(None)
-            came = told.to_numpy("datetime64[ns]").astype(np.int64)
+            came = utc_nanoseconds(frame[AVAILABLE], where=f"live candles: {AVAILABLE}")
             issues += arrivals(view, came[np.lexsort((rows.time, rows.codes))])
         if self._rows is not None:
             issues += changes(view, self._rows)
@@ -141,7 +144,7 @@ class Validator:
 
     def _wrong(self, rows: Rows) -> BoolArray:
         """Candles that no later judgement may rest on ``[R]``."""
-        off: BoolArray = rows.time % (self.timeframe.seconds * _SECOND) != 0
+        off: BoolArray = rows.time % self.timeframe.nanoseconds != 0
         return impossible(rows) | off
 
     def _judge(self, good: Rows) -> list[Issue]:
@@ -155,21 +158,21 @@ class Validator:
         self._rows = self._last(joined.take(~np.append(again, False)))
         mine = np.isin(self._rows.ids, list(first))
         touched = self._rows.take(mine[self._rows.codes])
-        step = self.timeframe.seconds * _SECOND
+        step = self.timeframe.nanoseconds
         found = check_rows(touched, self.timeframe, self.settings).issues
         # a hole and a wrong price are only known at the candle after them
         return [
             issue
             for issue in found
             if issue.name not in _NOT_LIVE
-            and _time(issue) >= first.get(issue.instrument, np.iinfo(np.int64).max) - step
+            and issue.newest >= first.get(issue.instrument, np.iinfo(np.int64).max) - step
         ]
 
     def _silent(self, expected: Sequence[str], newest: int | None, now: Moment | None) -> list[Issue]:
         grade = self.settings.grade("silent", Severity.WARNING)
         if not expected or grade is None:
             return []
-        step = self.timeframe.seconds * _SECOND
+        step = self.timeframe.nanoseconds
         if now is not None:
             due = int(moment(now).astype(np.int64)) - round(self.settings.late_seconds * _SECOND)
             newest = due // step * step - step
@@ -193,9 +196,9 @@ class Validator:
                 kinds = self._quarantine.setdefault(issue.instrument, {})
                 # an old candle that comes or changes now is trouble now
                 at = newest if issue.name in ("late", "restated") else None
-                kinds[issue.name] = _time(issue) if at is None else at
+                kinds[issue.name] = issue.newest if at is None else at
         released = []
-        span = self.settings.clean_bars * self.timeframe.seconds * _SECOND
+        span = self.settings.clean_bars * self.timeframe.nanoseconds
         for name in list(self._quarantine):
             own = newest if self._rows is None else self._newest(name)
             if own is not None and all(own - at >= span for at in self._quarantine[name].values()):
@@ -219,9 +222,6 @@ class Validator:
         return Rows(rows.ids, rows.codes, rows.time, judged).take(keep)
 
     def _key(self, issue: Issue) -> tuple[str, str, str]:
+        """Kind, instrument and time: what is told once."""
         # an impossible candle that comes again is the same trouble; a stuck price goes on
         return issue.name, issue.instrument, issue.last if issue.name not in ERROR_KINDS else issue.first
-
-
-def _time(issue: Issue) -> int:
-    return int(moment(issue.last.replace(" ", "T")).astype(np.int64))

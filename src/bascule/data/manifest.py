@@ -65,10 +65,13 @@ class Section:
         """All files, oldest month first."""
         return tuple(part for _, parts in sorted(self.months.items()) for part in parts)
 
+    def contents(self) -> dict[str, str]:
+        """Month → digest of its candles, in whatever files."""
+        return {month: total(part.content for part in parts) for month, parts in self.months.items()}
+
     def fingerprint(self) -> str:
         """A digest (16 hex digits) of columns and candles: equal data, equal digest, in whatever files."""
-        contents = {month: total(part.content for part in parts) for month, parts in self.months.items()}
-        return fingerprint([self.columns, contents])
+        return fingerprint([self.columns, self.contents()])
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ class Manifest:
             sections = {name: _section(value) for name, value in raw["sections"].items()}
             tables = {name: _table(value) for name, value in raw["tables"].items()}
             return cls(int(raw["version"]), sections, tables, dict(raw["universes"]))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise StoreError(
                 f"the manifest is damaged ({type(error).__name__}: {error})",
                 where=str(path),

@@ -24,7 +24,7 @@ import mmap
 import os
 import sys
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -183,7 +183,7 @@ class Provider:
             UniverseError: an unknown instrument was named, or none.
             DataError: an unknown field was named, or no row lies in the range.
         """
-        names = _known(instruments, self.members, self.path)
+        names = known(instruments, self.members, self.path)
         wanted = self.fields if fields is None else tuple(fields)
         unknown = [name for name in wanted if name not in self.fields]
         if unknown:
@@ -329,15 +329,19 @@ class Provider:
             raise StoreError("the file is not what the arrays have", where=str(self.markets), remedy=REBUILD)
 
 
-def _known(wanted: Sequence[str] | None, members: dict[str, Member], path: Path) -> tuple[str, ...]:
-    names = tuple(sorted(members if wanted is None else set(wanted)))
-    unknown = [name for name in names if name not in members]
+def known(wanted: Iterable[str] | None, at_hand: Collection[str], path: Path) -> tuple[str, ...]:
+    """The wanted instruments, sorted; None = all at hand.
+
+    Raises:
+        UniverseError: an unknown instrument was named, or none.
+    """
+    names = tuple(sorted(at_hand if wanted is None else set(wanted)))
+    unknown = [name for name in names if name not in at_hand]
     if unknown or not names:
-        hand = ", ".join(sorted(members)[:8])
         raise UniverseError(
             f"unknown instruments {', '.join(unknown)}" if unknown else "no instruments were named",
             where=str(path),
-            remedy=f"the store holds {len(members)}: {hand}, …",
+            remedy=f"the store holds {len(at_hand)}: {', '.join(sorted(at_hand)[:8])}, …",
         )
     return names
 

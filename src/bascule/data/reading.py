@@ -16,7 +16,7 @@ from bascule.core import Panel, Progress, StoreError, Timeframe, UniverseError, 
 from bascule.core.timeframe import Moment
 from bascule.data import memberships, partitions, pointintime, slow
 from bascule.data.manifest import Manifest, Section, Table
-from bascule.data.provider import CURRENT, REBUILD, Provider
+from bascule.data.provider import CURRENT, REBUILD, Provider, known
 from bascule.data.sections import read_rows
 from bascule.data.universe import UniverseSettings
 
@@ -40,20 +40,24 @@ class Reader:
 
     def instruments(self, timeframe: Timeframe | str) -> tuple[str, ...]:
         """Store ids of a timeframe, sorted."""
-        return tuple(sorted(self._section(timeframe).spans))
+        return tuple(sorted(self.section(timeframe).spans))
 
     def span(self, timeframe: Timeframe | str) -> tuple[np.datetime64, np.datetime64]:
         """Open times of the first and the last candle of a timeframe."""
-        spans = self._section(timeframe).spans.values()
+        spans = self.section(timeframe).spans.values()
         return moment(min(first for first, _ in spans)), moment(max(last for _, last in spans))
 
     def section(self, timeframe: Timeframe | str) -> Section:
-        """What the manifest says of a timeframe: months, spans, repairs, row count."""
-        return self._section(timeframe)
+        """What the manifest says of a timeframe: months, spans, repairs, row count.
+
+        Raises:
+            StoreError: there is no store, or it has no such candles.
+        """
+        return Manifest.read(self.path).section(Timeframe.of(timeframe), self.path)
 
     def fingerprint(self, timeframe: Timeframe | str) -> str:
         """A digest (16 hex digits) of all candles of a timeframe."""
-        return self._section(timeframe).fingerprint()
+        return self.section(timeframe).fingerprint()
 
     def frame(
         self,
@@ -69,7 +73,7 @@ class Reader:
             StoreError: a file is damaged, or there are no such candles.
             UniverseError: an unknown instrument was named, or no candle is left.
         """
-        return self._steady(lambda: self._frame(parsed(timeframe), start, end, instruments))
+        return self._steady(lambda: self._frame(Timeframe.of(timeframe), start, end, instruments))
 
     def _frame(
         self,
@@ -78,19 +82,11 @@ class Reader:
         end: Moment | None,
         instruments: Sequence[str] | None,
     ) -> pd.DataFrame:
-        section = self._section(timeframe)
-        if instruments is not None:
-            unknown = sorted(set(instruments) - set(section.spans))
-            if unknown or not instruments:
-                raise UniverseError(
-                    f"unknown instruments {', '.join(unknown)}" if unknown else "no instruments were named",
-                    where=str(self.path),
-                    remedy=f"the store holds {len(section.spans)}: {', '.join(sorted(section.spans)[:8])}, …",
-                )
+        section = self.section(timeframe)
+        names = known(instruments, section.spans, self.path)
         rows = read_rows(section, self.path, start, end)
         if instruments is not None:
-            wanted = np.isin(rows.ids, list(instruments))
-            rows = rows.take(wanted[rows.codes])
+            rows = rows.take(np.isin(rows.ids, names)[rows.codes])
         if not len(rows):
             raise UniverseError(
                 f"no candle lies in [{start}, {end})",
@@ -105,7 +101,7 @@ class Reader:
         Raises:
             StoreError: none was built, or the candles changed since.
         """
-        return self._provider(parsed(timeframe)).path
+        return self._provider(Timeframe.of(timeframe)).path
 
     def panel(
         self,
@@ -138,7 +134,7 @@ class Reader:
         """
 
         def load() -> Panel:
-            provider = self._provider(parsed(timeframe))
+            provider = self._provider(Timeframe.of(timeframe))
             panel = provider.panel(start, end, instruments, fields)
             if universe is not None:
                 panel = panel.with_universe(memberships.read(provider, universe, panel))
@@ -166,7 +162,7 @@ class Reader:
 
     def universes(self, timeframe: Timeframe | str) -> dict[str, UniverseSettings]:
         """The universes that are kept for a timeframe."""
-        told = Manifest.read(self.path).universes.get(str(parsed(timeframe)), {})
+        told = Manifest.read(self.path).universes.get(str(Timeframe.of(timeframe)), {})
         return {name: UniverseSettings.read(values) for name, values in told.items()}
 
     def has_members(self, name: str, timeframe: Timeframe | str) -> bool:
@@ -175,7 +171,7 @@ class Reader:
         Raises:
             StoreError: no provider was built, or it has no such universe.
         """
-        return self._steady(lambda: memberships.any_members(self._provider(parsed(timeframe)), name))
+        return self._steady(lambda: memberships.any_members(self._provider(Timeframe.of(timeframe)), name))
 
     def verify(self, progress: Progress = silent) -> int:
         """Read everything and compare it with its checksums; returns the number of files.
@@ -197,9 +193,6 @@ class Reader:
         return count
 
     # -- inside ------------------------------------------------------------------------------------
-
-    def _section(self, timeframe: Timeframe | str) -> Section:
-        return Manifest.read(self.path).section(parsed(timeframe), self.path)
 
     def _table(self, name: str) -> Table:
         tables = Manifest.read(self.path).tables
@@ -223,7 +216,7 @@ class Reader:
         raise AssertionError("unreachable")
 
     def _provider(self, timeframe: Timeframe) -> Provider:
-        section = self._section(timeframe)
+        section = self.section(timeframe)
         link = self.path / "provider" / str(timeframe) / CURRENT
         if not link.is_symlink():
             raise StoreError(f"no provider was built for {timeframe}", where=str(self.path), remedy=REBUILD)
@@ -235,11 +228,6 @@ class Reader:
                 remedy=REBUILD,
             )
         return current
-
-
-def parsed(timeframe: Timeframe | str) -> Timeframe:
-    """A timeframe, or its text."""
-    return Timeframe.parse(timeframe) if isinstance(timeframe, str) else timeframe
 
 
 def _tables(wanted: Sequence[str]) -> dict[str, list[str] | None]:

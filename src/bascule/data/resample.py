@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from bascule.core import ConfigError, Timeframe
-from bascule.data.rows import OHLC, FloatArray, Int64Array, Rows
+from bascule.data.rows import OHLC, BoolArray, FloatArray, Int64Array, Rows
 
 _SUMMED = ("volume", "quote_volume", "funding_rate")
 _DAY = 86_400
@@ -49,7 +49,7 @@ def resample(rows: Rows, source: Timeframe, target: Timeframe, end: int) -> Rows
         ConfigError: the timeframes do not fit.
     """
     must_divide(source, target)
-    step = target.seconds * 1_000_000_000
+    step = target.nanoseconds
     slot = rows.time // step * step
     rows, slot = _taken(rows, slot, slot + step <= end)
     if not len(rows):
@@ -77,7 +77,7 @@ def resample(rows: Rows, source: Timeframe, target: Timeframe, end: int) -> Rows
     return Rows(rows.ids, rows.codes[starts], slot[starts], ordered)
 
 
-def _taken(rows: Rows, slot: Int64Array, keep: np.ndarray) -> tuple[Rows, Int64Array]:
+def _taken(rows: Rows, slot: Int64Array, keep: BoolArray) -> tuple[Rows, Int64Array]:
     return rows.take(keep), slot[keep]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bascule.core import DataError, Instrument
+from bascule.core import DataError, Instrument, moment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,10 +29,9 @@ OHLCV = (*OHLC, "volume")
 OPTIONAL = ("quote_volume", "funding_rate", "mark")
 """Columns that readers take when a source has them; `volume` is in base units, `quote_volume` in quote."""
 
-
 AVAILABLE = "available_time"
 """When a source had a row. Candles are known at their close (timing law), so `Rows` leave it out; health
-checks look at it (`comparisons.late`), and tables of slow data live by it (`slow.py`)."""
+checks look at it (`comparisons.arrivals`), and tables of slow data live by it (`slow.py`)."""
 
 
 @dataclass(frozen=True)
@@ -207,5 +206,10 @@ def as_float32(column: pd.Series[float], *, where: str) -> FloatArray:
 
 
 def stamp(time: int | np.int64) -> str:
-    """Nanoseconds since 1970 as readable UTC text."""
+    """Nanoseconds since 1970 as readable UTC text, to the second."""
     return str(np.datetime64(int(time), "ns").astype("datetime64[s]")).replace("T", " ")
+
+
+def nanoseconds(text: str) -> int:
+    """What `stamp` wrote, as nanoseconds since 1970."""
+    return int(moment(text.replace(" ", "T")).astype(np.int64))

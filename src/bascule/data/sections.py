@@ -75,8 +75,3 @@ def read_rows(section: Section, store: Path, start: Moment | None, end: Moment |
     if end is not None:
         inside &= rows.time < moment(end).astype(np.int64)
     return rows.take(inside)
-
-
-def nanoseconds(text: str) -> int:
-    """UTC text of the manifest as ns since 1970."""
-    return int(moment(text.replace(" ", "T")).astype(np.int64))

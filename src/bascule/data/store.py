@@ -39,10 +39,10 @@ from bascule.data.lock import writer_lock
 from bascule.data.manifest import Manifest, Parts, Section
 from bascule.data.partitions import Conflicts
 from bascule.data.prepare import Vwap
-from bascule.data.reading import Reader, parsed
+from bascule.data.reading import Reader
 from bascule.data.repair import Repair, repair_rows
-from bascule.data.rows import Rows
-from bascule.data.sections import extended, nanoseconds, refuse_errors
+from bascule.data.rows import Rows, nanoseconds
+from bascule.data.sections import extended, refuse_errors
 from bascule.data.transaction import transaction
 from bascule.data.universe import UniverseSettings
 
@@ -137,7 +137,7 @@ class Store(Reader):
             StoreError: rows with errors, conflicting values, or another writer is at work.
             DataError: the frame is not canonical.
         """
-        timeframe = parsed(timeframe)
+        timeframe = Timeframe.of(timeframe)
         rows, repaired = repair_rows(Rows.from_frame(frame), repair)
         refuse_errors(rows, timeframe, repair)
         rows = rows.ordered()
@@ -237,9 +237,9 @@ class Store(Reader):
         written: list[str] = []
         with transaction(self.path, self.patience) as manifest:
             sections = dict(manifest.sections)
-            for step, target in enumerate(sorted(parsed(one) for one in targets)):
+            for step, target in enumerate(sorted(Timeframe.of(one) for one in targets)):
                 progress(step, len(targets), f"resample {target}")
-                after, months = derive(manifest, parsed(source), target, self.path)
+                after, months = derive(manifest, Timeframe.of(source), target, self.path)
                 sections[str(target)] = after
                 written += [f"{target} {month}" for month in months]
             if sections != manifest.sections:
@@ -291,7 +291,7 @@ class Store(Reader):
             StoreError: no provider was built, or the name is not plain.
             UniverseError: no row has a member, and ``empty`` is ``"error"``.
         """
-        timeframe = parsed(timeframe)
+        timeframe = Timeframe.of(timeframe)
         memberships.must_be_plain(name)
         with transaction(self.path, self.patience) as manifest:
             current = self._provider(timeframe)
@@ -315,7 +315,7 @@ class Store(Reader):
             StoreError: no such candles, a damaged file, or another writer is at work.
             DataError: ``vwap="quote"`` without quote volume.
         """
-        timeframe = parsed(timeframe)
+        timeframe = Timeframe.of(timeframe)
         with transaction(self.path, self.patience) as manifest:
             section = manifest.section(timeframe, self.path)
             told = manifest.universes.get(str(timeframe), {})

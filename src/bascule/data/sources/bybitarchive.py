@@ -97,4 +97,4 @@ class BybitArchive(FileArchive):
         order = np.argsort(time, kind="stable")
         price, amount = (trades[name].to_numpy().astype(np.float64)[order] for name in ("price", size))
         bought = (trades["side"].str.lower() == "buy").to_numpy()[order]
-        return candles_of_trades(time[order], price, amount, bought, self._timeframe.seconds * 1_000_000_000)
+        return candles_of_trades(time[order], price, amount, bought, self._timeframe.nanoseconds)

@@ -37,7 +37,7 @@ def candles(
         publisher: who publishes them.
         fields: columns; default OHLC and volume.
     """
-    step = Timeframe.parse(timeframe) if isinstance(timeframe, str) else timeframe
+    step = Timeframe.of(timeframe)
     return SourceSpec(
         name=f"{name}:{step}",
         publisher=publisher,
