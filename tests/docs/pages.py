@@ -14,8 +14,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 EXTENSION = DOCS / "_ext"
-# pages that exist only after the site is built
-GENERATED = {DOCS / f"reference/{name}.md" for name in ("commands", "settings", "operators")}
 SHELL = ("sh", "bash", "console", "shell", "")
 
 _FENCE = re.compile(r"^( *)(`{3,}|~{3,}) *([^\s`]*)[^`]*$")
@@ -40,11 +38,11 @@ class Block:
 
 
 def pages() -> list[Path]:
-    """All pages that are written by hand."""
+    """All pages as they stand in the repository."""
     found = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
     if (ROOT / "CONTRIBUTING.md").exists():
         found.append(ROOT / "CONTRIBUTING.md")
-    return [page for page in found if page not in GENERATED and "_" not in page.relative_to(ROOT).parts[1:2]]
+    return [page for page in found if "_" not in page.relative_to(ROOT).parts[1:2]]
 
 
 def name(page: Path) -> str:

@@ -9,9 +9,24 @@ from typing import Any
 
 import pytest
 
-from tests.docs.pages import tools
+from tests.docs.pages import DOCS, tools
 
 API, REFERENCE, _ = tools()
+
+
+def test_pages_made_from_the_code_stand_in_the_repository_too() -> None:
+    """With the same title and a word on where else to look, so that no link there is dead."""
+    made = {f"{name}.rst": text for name, text in API.pages().items()}
+    assert {path.name for path in (DOCS / "reference/api").iterdir()} == set(made)
+    for path, text in [
+        *((DOCS / "reference" / name, text) for name, text in REFERENCE.pages().items()),
+        *((DOCS / "reference/api" / name, text) for name, text in made.items()),
+    ]:
+        short = path.read_text("utf-8")
+        assert short.splitlines()[0] == text.splitlines()[0]
+        assert "make docs" in short
+        sources = re.findall(r"\]\((\S+/src/\S+?)\)|<(\S+/src/\S+?)>", short)
+        assert sources and all((path.parent / (one or other)).exists() for one, other in sources)
 
 
 def test_every_command_and_option_is_described() -> None:

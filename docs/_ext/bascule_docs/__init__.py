@@ -1,7 +1,8 @@
 """What the documentation site adds to Sphinx.
 
-1. Before pages are read, the reference is written from the code itself (`reference`, `api`): commands,
-   settings, operators, public names. It cannot say what the code does not.
+1. The reference is made from the code itself when pages are read (`reference`, `api`): commands, settings,
+   operators, public names. It cannot say what the code does not. The files below ``reference/`` that it
+   replaces tell readers of the repository where else to look.
 2. Chinese pages get the theme's words in Chinese, a link to their partner in the other language, and no
    spaces where lines were wrapped (`languages`). The search cuts Chinese into words when it indexes and when
    it is asked.
@@ -9,7 +10,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -17,21 +18,29 @@ from sphinx.application import Sphinx
 from bascule_docs import api, languages, reference
 
 
-def write_reference(app: Sphinx) -> None:
-    """Write the generated pages below ``reference/``; unchanged ones keep their time."""
-    folder = Path(app.srcdir) / "reference"
-    pages = reference.pages() | {f"api/{name}.rst": text for name, text in api.pages().items()}
-    for name, text in pages.items():
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        if not path.exists() or path.read_text("utf-8") != text:
-            path.write_text(text, "utf-8")
+@cache
+def generated() -> dict[str, str]:
+    """Text of each page that is made from the code, by its name in the site."""
+    markdown = {f"reference/{name.removesuffix('.md')}": text for name, text in reference.pages().items()}
+    return markdown | {f"reference/api/{name}": text for name, text in api.pages().items()}
+
+
+def _outdated(app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """Pages whose text is another than when they were read last, though their files are the same."""
+    before = getattr(env, "bascule_generated", {})
+    env.bascule_generated = generated()
+    return [page for page, text in generated().items() if before.get(page) != text]
+
+
+def _read(app: Sphinx, page: str, source: list[str]) -> None:
+    source[0] = generated().get(page, source[0])
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     languages.setup(app)
-    app.connect("builder-inited", write_reference)
+    app.connect("env-get-outdated", _outdated)
+    app.connect("source-read", _read)
     app.connect("autodoc-process-signature", api.signature)
     app.connect("autodoc-process-docstring", api.docstring)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -308,7 +308,7 @@ def operators() -> str:
     text = [
         "# Operators",
         "",
-        f"The factor language has {len(OPERATORS)} operators, this page is made from their registry "
+        f"The factor language has {len(OPERATORS)} operators; this page is made from their registry "
         "(`bascule.expr.OPERATORS`). Fields are `$open`, `$high`, `$low`, `$close`, `$volume`, `$vwap` and "
         "whatever else a panel holds; `+ - * / ** > >= < <= == != & |` and numbers are as in qlib. "
         '`bascule factor explain "…"` shows how a text is computed.',
