@@ -302,3 +302,35 @@ def test_consumers_take_the_newest_producer_and_know_silence(spot: object) -> No
     assert strategy.populate_indicators(own, asked)["alpha_rank"].iloc[-1] == np.float32(0.1)
     own = frame(T0 + timedelta(hours=3), 10)
     assert strategy.populate_indicators(own, asked)["alpha_rank"].isna().all()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_consumers_take_what_the_parts_of_their_settings_read(spot: object) -> None:
+    from freqtrade.enums import RunMode
+
+    from bascule.bridge.freqtrade import config
+    from bascule.bridge.freqtrade.config import TradeSettings
+    from bascule.bridge.freqtrade.consumer import ConsumerStrategy
+    from bascule.bridge.freqtrade.feed import SIGNAL_COLUMNS
+    from bascule.bridge.freqtrade.trading.source import RISK_COLUMNS
+    from tests.bridge.research import Research
+
+    assert isinstance(spot, Research)
+    trade = TradeSettings.read({"trading": {"limits": {"volatility": 1.0}}})
+    values = config.build(spot.bundle, trade, exchange={"name": "binance"})
+    values["bascule"]["consumer"] = {"fallback": "wait"}
+    producers = [{"name": "main", "host": "x", "ws_token": "y"}]
+    values["external_message_consumer"] = {"enabled": True, "producers": producers}
+    strategy = ConsumerStrategy({**values, "runmode": RunMode.DRY_RUN})
+    strategy.dp = wire = Wire()
+    own, asked = frame(T0, 10), {"pair": "BTC/USDT"}
+    strategy._coarse = (None,)  # one coarser timeframe
+    silent = strategy.populate_indicators(own, asked)
+    assert {"coarse_rank_0", *RISK_COLUMNS} <= set(silent) and silent["beta"].isna().all()
+    wire.sent["main"] = frame(T0, 20).assign(**dict.fromkeys(SIGNAL_COLUMNS, np.float32(1)))
+    assert strategy.populate_indicators(own, asked)["alpha_rank"].isna().all()  # the same as silence
+    more = dict.fromkeys(("coarse_rank_0", *RISK_COLUMNS, "untradable"), np.float32(0.5))
+    wire.sent["main"] = wire.sent["main"].assign(**more)
+    heard = strategy.populate_indicators(own, asked)
+    assert (heard[[*more]] == 0.5).all(axis=None) and (heard["alpha_rank"] == 1).all()

@@ -3,8 +3,8 @@
 A producer is any bot of ours with its API server on. freqtrade sends every analysed candle to those who
 listen (``external_message_consumer``); our columns travel with it. A consumer
 
-1. takes the signal columns of each candle from the producer that has the newest, the first named one where
-   several have;
+1. takes the columns that its rules read (signals; risk and coarser timeframes where parts of its settings
+   need them) of each candle from the producer that has the newest, the first named one where several have;
 2. looks again in every loop, since a producer's candle may arrive after its own;
 3. counts a producer as silent when its newest candle is older than the candle that closed last; when all are
    silent for ``patience`` candles it computes the signals itself from its own candles (``fallback:
@@ -26,6 +26,7 @@ from pydantic import Field
 from bascule.bridge.freqtrade import feed
 from bascule.bridge.freqtrade.feed import SIGNAL_COLUMNS
 from bascule.bridge.freqtrade.guarded import GuardedStrategy
+from bascule.bridge.freqtrade.trading.source import RISK_COLUMNS
 from bascule.core import BasculeError, Settings
 
 log = logging.getLogger(__name__)
@@ -74,24 +75,34 @@ class ConsumerStrategy(GuardedStrategy):
         self._note(pair, silent=True)
         if self._consumer.fallback == "compute":
             return super().populate_indicators(dataframe, metadata)
-        empty = {name: np.full(len(dataframe), np.nan, np.float32) for name in SIGNAL_COLUMNS}
+        empty = {name: np.full(len(dataframe), np.nan, np.float32) for name in self._needed(pair)}
         empty["covered"][:] = 0
         return dataframe.assign(**empty)
+
+    def _needed(self, pair: str) -> tuple[str, ...]:
+        """Columns that the rules of a pair read."""
+        coarse = tuple(f"coarse_rank_{k}" for k in range(len(self._coarse)))
+        risk = RISK_COLUMNS if self._trading.reads_risk else ()
+        return (*SIGNAL_COLUMNS, *coarse, *risk, *(("lean",) if pair == self._hedge_pair else ()))
 
     def _received(self, pair: str, dates: pd.Series) -> tuple[dict[str, np.ndarray] | None, int]:
         """Columns of the producer with the newest candle, and by how many candles that is behind."""
         best: pd.DataFrame | None = None
+        needed = self._needed(pair)
         for name in self._producers:
             frame, _ = self.dp.get_producer_df(pair, self.timeframe, producer_name=name)
-            fits = len(frame) > 0 and set(SIGNAL_COLUMNS) <= set(frame.columns)
+            fits = len(frame) > 0 and set(needed) <= set(frame.columns)
             if fits and (best is None or feed.utc(frame["date"])[-1] > feed.utc(best["date"])[-1]):
                 best = frame
         if best is None or not len(dates):
             return None, 0
-        table = best.drop_duplicates("date", keep="last").set_index("date")[list(SIGNAL_COLUMNS)]
+        # whom the producer would not enter for its candles' sake, nobody enters
+        wanted = [*needed, *({"untradable"} & set(best.columns))]
+        table = best.drop_duplicates("date", keep="last").set_index("date")[wanted]
         joined = table.reindex(pd.DatetimeIndex(dates))
-        columns = {name: joined[name].to_numpy(np.float32) for name in SIGNAL_COLUMNS}
-        columns["covered"] = np.nan_to_num(columns["covered"])
+        columns = {name: joined[name].to_numpy(np.float32) for name in wanted}
+        for name in {"covered", "untradable"} & set(wanted):
+            columns[name] = np.nan_to_num(columns[name])
         gap = feed.utc(dates)[-1] - feed.utc(best["date"])[-1]
         return columns, max(0, int(gap // self._bundle.spec.bar.delta))
 
