@@ -64,10 +64,15 @@ def test_a_second_rehearsal_goes_on_or_begins_afresh(bot: Path, spot: Research) 
     past = {"begin": str(begin), "end": str(begin + np.timedelta64(90, "m"))}
     (bot / rehearsal.PAST).write_text(json.dumps(past))
     (bot / "trades-rehearse.sqlite").write_text("")
+    (bot / "bascule").mkdir()
+    for mode in ("rehearse", "dry"):
+        (bot / "bascule" / f"BasculeStrategy.trades-{mode}.guard.json").write_text("{}")
     assert rehearsal._begin(bot, spot.bundle, None, fresh=False) == begin + np.timedelta64(1, "h")
     assert "already rehearsed" in str(refused(bot, spot, start=begin))
     assert rehearsal._begin(bot, spot.bundle, begin, fresh=True) == begin
     assert not (bot / "trades-rehearse.sqlite").exists() and not (bot / rehearsal.PAST).exists()
+    (kept,) = (bot / "bascule").glob("*.guard.json")
+    assert kept.name == "BasculeStrategy.trades-dry.guard.json"
 
 
 def test_settings_are_checked() -> None:

@@ -64,12 +64,13 @@ class Bot(Live):
         self.messages.append(message)
 
 
-def live(research: Research, folder: Path, row: int = 400, **trading: Any) -> Any:
+def live(research: Research, folder: Path, row: int = 400, db_url: str | None = None, **trading: Any) -> Any:
     """A strategy of a dry run that has analysed the candles up to a row of the signals."""
     from freqtrade.enums import RunMode
 
     names = {"bundle": str(research.bundle.path.parent), "trading": trading}
     values = settings(research, runmode=RunMode.DRY_RUN, user_data_dir=folder, bascule=names)
+    values |= {} if db_url is None else {"db_url": db_url}
     del values["order_types"]
     mine = strategy(values)
     frames = {Instrument.parse(name).pair: candles(research, name) for name in research.raw.instruments}
@@ -351,6 +352,11 @@ def test_the_guard_halts_the_book_and_remembers(spot: Research, tmp_path: Path) 
     loop(again, 2)
     assert again._guard.level == "halted" and not confirm(again) and not again._may_increase(one, now(mine))
     (path,) = (tmp_path / "bascule").glob("*.guard.json")
+    # what a rehearsal was worth says nothing of the account: each database has a memory of its own
+    other = live(spot, tmp_path, guard={}, db_url="sqlite:////bots/trades-live.sqlite")
+    assert other._guard.level == "calm"
+    loop(other, 3)
+    assert (tmp_path / "bascule" / "Mine.trades-live.guard.json").exists()
     path.write_text("{}")
     from freqtrade.exceptions import OperationalException
 

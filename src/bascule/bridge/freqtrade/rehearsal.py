@@ -201,7 +201,8 @@ def _begin(folder: Path, bundle: Bundle, start: Moment | None, *, fresh: bool) -
     """Where to begin, the folder's earlier rehearsals forgotten or gone on with."""
     past = folder / PAST
     if fresh:
-        for pattern in ("trades-rehearse*.sqlite*", f"{STATE}*", PAST):
+        guards = "bascule/*.trades-rehearse*.guard.json"
+        for pattern in ("trades-rehearse*.sqlite*", f"{STATE}*", PAST, guards):
             for path in folder.glob(pattern):
                 path.unlink()
         shutil.rmtree(folder / "bascule" / FOLDER, ignore_errors=True)

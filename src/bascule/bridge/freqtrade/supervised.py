@@ -17,6 +17,7 @@ import logging
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from freqtrade.exceptions import OperationalException
 from freqtrade.persistence import PairLocks, Trade
@@ -162,8 +163,12 @@ class SupervisedStrategy(PositionStrategy):
             write_json(self._memory(self._folder), self._kept)
 
     def _memory(self, folder: Path) -> Path:
-        """File of the book guard's memory in a user folder."""
-        return folder / "bascule" / f"{self.get_strategy_name()}.guard.json"
+        """File of the book guard's memory in a user folder: one a database, for what a rehearsal or a dry run
+        was worth at its peak says nothing of the account.
+        """
+        database = Path(urlsplit(str(self.config.get("db_url") or "")).path).stem
+        name = ".".join(part for part in (self.get_strategy_name(), database) if part)
+        return folder / "bascule" / f"{name}.guard.json"
 
     def _recall(self) -> None:
         """The book guard's memory of an earlier life; one that cannot be read stops the bot from starting."""
