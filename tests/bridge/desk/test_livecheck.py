@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 
 from bascule.bridge.freqtrade import livecheck, livesignals
 from bascule.core import BridgeError, Instrument, Timeframe
+from bascule.signals import RuleSettings
 from tests.bridge.research import Research
 
 HOUR = Timeframe(3_600)
@@ -199,6 +201,16 @@ def test_each_wish_has_an_outcome(spot: Research) -> None:
     own = found[found["pair"] == pair]
     assert own["outcome"].tolist() == ["entered"] + ["held"] * (len(own) - 1)
     assert set(found[found["pair"] != pair]["outcome"]) <= {"nothing"}
+
+
+def test_constructed_portfolios_are_entered_by_weight_whatever_the_rank(spot: Research) -> None:
+    stored = spot.bundle.signals.rows(0, 48)
+    rules = RuleSettings(risk_limit=1.0, critical_risk=1.0, portfolio_limit=1.0, critical_portfolio=1.0)
+    by_weight = SimpleNamespace(spec=SimpleNamespace(rules=rules, market="spot", by_weight=True))
+    long, short = livesignals.wishes(stored, by_weight)  # type: ignore[arg-type]
+    calm = (stored.risk_score < 1) & (stored.portfolio_risk < 1)[:, None]
+    np.testing.assert_array_equal(long, (stored.target_weight > 0) & calm)
+    assert long.sum() > 0 and not short.any()
 
 
 def test_the_page_shows_it(spot: Research, tmp_path: Path) -> None:

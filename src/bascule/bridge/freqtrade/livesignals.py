@@ -64,14 +64,15 @@ def recompute(bundle: Bundle, panel: Panel, start: np.datetime64, end: np.dateti
 
 
 def wishes(frame: SignalFrame, bundle: Bundle) -> tuple[BoolArray, BoolArray]:
-    """Rows and instruments that ask for a long and for a short entry ``[T, N]``."""
-    rules, market = bundle.spec.rules, bundle.spec.market
+    """Rows and instruments that ask for a long and for a short entry, as the strategy does ``[T, N]``."""
+    rules, market, by_weight = bundle.spec.rules, bundle.spec.market, bundle.spec.by_weight
     with np.errstate(invalid="ignore"):
         allowed = (frame.risk_score < rules.risk_limit) & (
             frame.portfolio_risk[:, None] < rules.portfolio_limit
         )
-        long = allowed & (frame.alpha_rank >= rules.entry_rank) & (frame.target_weight > 0)
-        short = allowed & (frame.alpha_rank <= 1 - rules.entry_rank) & (frame.target_weight < 0)
+        high, low = frame.alpha_rank >= rules.entry_rank, frame.alpha_rank <= 1 - rules.entry_rank
+        long = allowed & (high | by_weight) & (frame.target_weight > 0)
+        short = allowed & (low | by_weight) & (frame.target_weight < 0)
     return long, short & (market == "futures")
 
 
@@ -138,11 +139,8 @@ def _outcome(live: pd.DataFrame, pair: str, due: np.datetime64, step: np.timedel
     if not len(own):
         return "nothing"
     opened = utc(own["open_date"])
-    closed = own["close_date"].to_numpy()
     still = own["close_date"].isna().to_numpy()
-    ends = np.where(
-        still, np.datetime64("2262-01-01", "ns"), utc(own["close_date"]) if len(closed) else opened
-    )
+    ends = np.where(still, np.datetime64("2262-01-01", "ns"), utc(own["close_date"]))
     if ((opened < due) & (ends > due)).any():
         return "held"
     return "entered" if ((opened >= due) & (opened < due + step)).any() else "nothing"
