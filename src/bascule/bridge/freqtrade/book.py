@@ -226,12 +226,9 @@ class BookStrategy(SignalStrategy):
         if own in frame.instruments:
             exposure[:, frame.instruments.index(own)] = 0.0
         total = exposure.sum(axis=1)
-        times = feed.utc(dates)
-        row = np.searchsorted(frame.time, times)
-        hit = row < len(frame.time)
-        hit[hit] = frame.time[row[hit]] == times[hit]
-        lean = np.zeros(len(times), np.float32)
-        lean[hit] = total[row[hit]]
+        hit, row = feed.rows_at(frame.time, feed.utc(dates))
+        lean = np.zeros(len(dates), np.float32)
+        lean[hit] = total[row]
         return lean
 
     def __getstate__(self) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bascule.core import BridgeError, Instrument, Panel, Timeframe
-from bascule.core.panel import FloatArray
+from bascule.core.panel import BoolArray, FloatArray
 from bascule.core.timeframe import TimeArray
+from bascule.evaluate.rows import IntArray
 from bascule.signals.frame import BY_INSTRUMENT, SignalFrame
 
 if TYPE_CHECKING:
@@ -30,6 +31,14 @@ def utc(dates: pd.Series) -> TimeArray:
     index = pd.DatetimeIndex(dates)
     naive = index.tz_convert("UTC").tz_localize(None) if index.tz is not None else index
     return naive.to_numpy("datetime64[ns]")
+
+
+def rows_at(axis: TimeArray, times: TimeArray) -> tuple[BoolArray, IntArray]:
+    """Which times are on an ascending axis ``[len(times)]``, and the rows of those that are."""
+    row = np.searchsorted(axis, times)
+    hit = row < len(axis)
+    hit[hit] = axis[row[hit]] == times[hit]
+    return hit, row[hit]
 
 
 def join(frame: SignalFrame, pair: str, dates: pd.Series) -> dict[str, FloatArray]:
@@ -52,10 +61,7 @@ def join(frame: SignalFrame, pair: str, dates: pd.Series) -> dict[str, FloatArra
         )
     column = frame.instruments.index(instrument)
     times = utc(dates)
-    row = np.searchsorted(frame.time, times)
-    hit = row < len(frame.time)
-    hit[hit] = frame.time[row[hit]] == times[hit]
-    row = row[hit]
+    hit, row = rows_at(frame.time, times)
     result = {name: np.full(len(times), np.nan, np.float32) for name in SIGNAL_COLUMNS}
     for name in BY_INSTRUMENT:
         result[name][hit] = getattr(frame, name)[row, column]

@@ -159,12 +159,14 @@ def timerange(first: np.datetime64, stop: np.datetime64, bar: Timeframe) -> str:
     """freqtrade's ``--timerange``, in Unix seconds. Its end is included there, ours is not.
 
     Raises:
-        BridgeError: there is no candle between them.
+        BridgeError: there are fewer than two candles between them.
     """
     last = stop - bar.delta
     if not first < last:
         raise BridgeError(
-            f"no candle between {first} and {stop}", where="time range", remedy="choose a longer one"
+            f"fewer than two candles between {first} and {stop}",
+            where="time range",
+            remedy="choose a longer one",
         )
     seconds = [int(one.astype("datetime64[s]").astype(np.int64)) for one in (first, last)]
     return f"{seconds[0]}-{seconds[1]}"

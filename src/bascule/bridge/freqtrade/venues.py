@@ -19,6 +19,7 @@ from urllib.request import urlopen
 
 import numpy as np
 
+from bascule.bridge.freqtrade.feed import CANDLE
 from bascule.core import BridgeError, Instrument, Timeframe
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ PUBLIC: dict[tuple[Format, str], str] = {
     ("bybit", "spot"): "https://api.bybit.com",
     ("bybit", "futures"): "https://api.bybit.com",
 }
-_CANDLE = ("open", "high", "low", "close", "volume")
 _BYBIT_DAY = 86_400
 _MOST_BYTES = 16 << 20  # of an answer; a thousand candles are a hundredth of it
 # what reading an answer of another shape ends in
@@ -134,8 +134,7 @@ class RestVenue:
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name = form
-        self.form: Format = form
+        self.name: Format = form
         self.market = market
         self.url = (url or PUBLIC[form, market]).rstrip("/")
         if not self.url.startswith(("http://", "https://")):
@@ -148,7 +147,7 @@ class RestVenue:
         self, instrument: Instrument, timeframe: Timeframe, bars: int, *, now_ms: int
     ) -> pd.DataFrame:
         """See `Venue.candles`."""
-        if self.form == "bybit":
+        if self.name == "bybit":
             answer = self._bybit(
                 "kline",
                 category="spot" if self.market == "spot" else "linear",
@@ -162,13 +161,13 @@ class RestVenue:
                 path, symbol=instrument.symbol, interval=str(timeframe), limit=min(bars + 1, 1_000)
             )
         return self._read(
-            lambda: _frame(answer["list"] if self.form == "bybit" else answer, timeframe, bars, now_ms),
+            lambda: _frame(answer["list"] if self.name == "bybit" else answer, timeframe, bars, now_ms),
             f"{instrument.symbol}: not candles",
         )
 
     def ping(self) -> float:
         """See `Venue.ping`."""
-        if self.form == "bybit":
+        if self.name == "bybit":
             answer = self._bybit("time")
             theirs = self._read(lambda: int(answer["timeNano"]) / 1e9, "not a time")
         else:
@@ -220,6 +219,6 @@ def _frame(rows: Any, timeframe: Timeframe, bars: int, now_ms: int) -> pd.DataFr
         raise ValueError("a price is not above 0, or a volume is below it")
     if (values[:, 0] < 0).any():
         raise ValueError("a candle opened before 1970")
-    frame = pd.DataFrame(values[:, 1:], columns=list(_CANDLE))
+    frame = pd.DataFrame(values[:, 1:], columns=list(CANDLE))
     frame.insert(0, "date", pd.to_datetime(values[:, 0].astype(np.int64), unit="ms", utc=True))
     return frame

@@ -10,8 +10,8 @@
    (``single.py``).
 4. FreqAI's outlier detection (dissimilarity index, SVM, DBSCAN) judges every row by what is known at it
    (``outliers.py``); who is an outlier is not entered.
-5. ``shims/`` holds the two files that freqtrade's loaders want; `launch` writes configurations and runs
-   freqtrade with them (``launch.py``).
+5. ``shims/`` holds the two files that freqtrade's loaders want; `runs` writes configurations and runs
+   freqtrade with them (``runs.py``).
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from bascule.bridge.freqtrade import feed
 from bascule.core import Instrument, Settings
 from bascule.core.panel import BoolArray, FloatArray
 from bascule.core.timeframe import TimeArray, Timeframe
@@ -50,10 +51,8 @@ def coarse_rank(frame: SignalFrame, pair: str, opens: TimeArray, timeframe: Time
     step = frame.timeframe.delta.astype(np.int64)
     closes = (opens + timeframe.delta).astype("datetime64[ns]").astype(np.int64)
     wanted = (closes // step * step - step).astype("datetime64[ns]")
-    row = np.searchsorted(frame.time, wanted)
-    hit = row < len(frame.time)
-    hit[hit] = frame.time[row[hit]] == wanted[hit]
-    result[hit] = column[row[hit]]
+    hit, row = feed.rows_at(frame.time, wanted)
+    result[hit] = column[row]
     return result
 
 

@@ -175,10 +175,7 @@ class RiskColumns:
     def join(self, pair: str, dates: pd.Series) -> dict[str, FloatArray]:
         """The columns `RISK_COLUMNS` at a pair's candles, NaN where unknown."""
         times = feed.utc(dates)
-        row = np.searchsorted(self.time, times)
-        hit = row < len(self.time)
-        hit[hit] = self.time[row[hit]] == times[hit]
-        row = row[hit]
+        hit, row = feed.rows_at(self.time, times)
         found = {name: np.full(len(times), np.nan, np.float32) for name in RISK_COLUMNS}
         found["market_volatility"][hit] = self.market[row]
         name = Instrument.parse(pair).id
