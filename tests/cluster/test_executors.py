@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from bascule import cluster
 from bascule.cluster import Executor
+from bascule.cluster.local import _undisturbed
 from bascule.core import BasculeError, ConfigError
 from tests.cluster import work
 from tests.markets import random_panel
@@ -114,6 +116,18 @@ def test_a_task_that_always_kills_its_worker_is_named() -> None:
         pytest.raises(BasculeError, match=r"task t2: .*died 2 times"),
     ):
         executor.map(work.die_always, {f"t{k}": k for k in range(5)})
+
+
+def test_ctrl_c_waits_until_the_pool_was_looked_at() -> None:
+    before, steps = signal.getsignal(signal.SIGINT), []
+    with pytest.raises(KeyboardInterrupt), _undisturbed():
+        signal.raise_signal(signal.SIGINT)
+        steps.append("to the end of the block")
+    assert steps == ["to the end of the block"]
+    with pytest.raises(KeyboardInterrupt), _undisturbed():  # also where the pool is found broken meanwhile
+        signal.raise_signal(signal.SIGINT)
+        raise RuntimeError
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_wrong_settings_are_told() -> None:

@@ -32,6 +32,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 
 from bascule.app.console import console, errors, quiet
+from bascule.app.interrupt import insistent
 
 F = TypeVar("F", bound=Callable[..., Any])
 AGAIN = "run the same command again to go on from here"
@@ -153,7 +154,8 @@ def _say_json(function: Callable[..., Any], values: Mapping[str, Any]) -> None:
 def _interruptible(resume: str | None, as_json: bool) -> Iterator[None]:
     """What Ctrl-C ends in: a line on how to go on; a server (None) was just told to stop."""
     try:
-        yield
+        with insistent():
+            yield
     except KeyboardInterrupt:
         if resume is None:
             note("stopped")

@@ -5,7 +5,8 @@
    run again, one at a time, in a new pool. A task that is alone when the pool breaks is what broke it.
 3. A task that has broken the pool more often than is allowed ends the work, by name.
 4. Ctrl-C reaches all processes of a terminal: workers leave it to the parent, which then waits for none of
-   them. What was finished by then is in the journal.
+   them. What was finished by then is in the journal. It is answered between two looks at the pool, never
+   within one (`_undisturbed`).
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 from bascule.cluster.executor import ClusterSettings, Executor, Work, noted
@@ -27,6 +29,7 @@ from bascule.cluster.shared import Files, Shared, opened
 from bascule.core import BasculeError, ConfigError, ExtensionRecord, extensions
 
 R = TypeVar("R")
+_LOOK = 0.5  # seconds without a result until Ctrl-C is looked for
 
 
 class Processes(Executor):
@@ -52,42 +55,39 @@ class Processes(Executor):
             raise TypeError("placed by another executor")
         waiting, suspects = deque(tasks), deque[str]()
         deaths: Counter[str] = Counter()
+        # none is ever cancelled: Python 3.11's pool breaks over a cancelled one when its workers are killed
         handed: dict[Future[R], str] = {}
-        try:
-            while waiting or suspects or handed:
-                while not handed or (not suspects and waiting and len(handed) < self._count):
-                    name = suspects.popleft() if suspects else waiting.popleft()
-                    try:
+        while waiting or suspects or handed:
+            while not handed or (not suspects and waiting and len(handed) < self._count):
+                name = suspects.popleft() if suspects else waiting.popleft()
+                try:
+                    with _undisturbed():
                         handed[self._ready().submit(_do, work, tasks[name], shared.packed)] = name
-                    except BrokenProcessPool:  # it broke while it was idle: nobody's fault
-                        self.close()
-                        suspects.appendleft(name)
-                    if suspects:
-                        break
-                # with a limit: a wait for ever has been seen to sleep through Ctrl-C
-                finished, _ = wait(handed, timeout=1.0, return_when=FIRST_COMPLETED)
-                alone = len(handed) == 1
-                dead: list[str] = []
-                for future in finished:
-                    name = handed.pop(future)
-                    try:
-                        with noted(name):
-                            result = future.result()
-                    except BrokenProcessPool:
-                        dead.append(name)
-                        continue
-                    yield name, result
-                if dead:
-                    dead += list(handed.values())
-                    handed.clear()
+                except BrokenProcessPool:  # it broke while it was idle: nobody's fault
                     self.close()
-                    if alone:
-                        self._blame(dead[0], deaths)
-                    suspects.extendleft(reversed(dead))
-        except BaseException:
-            for future in handed:
-                future.cancel()
-            raise
+                    suspects.appendleft(name)
+                if suspects:
+                    break
+            with _undisturbed():
+                finished, _ = wait(handed, timeout=_LOOK, return_when=FIRST_COMPLETED)
+            alone = len(handed) == 1
+            dead: list[str] = []
+            for future in finished:
+                name = handed.pop(future)
+                try:
+                    with noted(name):
+                        result = future.result()
+                except BrokenProcessPool:
+                    dead.append(name)
+                    continue
+                yield name, result
+            if dead:
+                dead += list(handed.values())
+                handed.clear()
+                self.close()
+                if alone:
+                    self._blame(dead[0], deaths)
+                suspects.extendleft(reversed(dead))
 
     def _blame(self, name: str, deaths: Counter[str]) -> None:
         deaths[name] += 1
@@ -125,6 +125,27 @@ class Processes(Executor):
             for process in list((processes or {}).values()):
                 process.kill()
         super().__exit__(kind, error, trace)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block.
+
+    Raised between the taking of a future's lock and its release, it would leave the lock taken, and the
+    pool's own thread, which `close` joins, waiting for it for ever.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda *given: came.append(given))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            before(*came[0])
 
 
 def _begin(own: Sequence[tuple[str, ExtensionRecord]]) -> None:
