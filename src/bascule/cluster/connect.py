@@ -17,10 +17,8 @@ def connect(address: str | ClusterSettings = "local", **settings: Any) -> Execut
     Raises:
         ConfigError: a setting is wrong, or the cluster does not answer.
     """
-    if isinstance(address, ClusterSettings):
-        chosen = address.model_copy(update=settings) if settings else address
-    else:
-        chosen = ClusterSettings.read({"address": address, **settings}, where="cluster")
+    values = address.model_dump() if isinstance(address, ClusterSettings) else {"address": address}
+    chosen = ClusterSettings.read({**values, **settings}, where="cluster")
     if chosen.address != "local":
         from bascule.cluster.rayed import RayCluster
 

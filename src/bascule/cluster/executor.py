@@ -94,10 +94,11 @@ class Executor(ABC):
         done: Mapping[str, R] = {}
         if journal is not None:
             kept = Journal(journal, f"{work.__module__}.{work.__qualname__} {digest_of(values)}")
-            done = kept.finished(tasks)
-        left = {name: task for name, task in tasks.items() if name not in done}
-        count = len(done)
         try:
+            if kept is not None:
+                done = kept.finished(tasks)
+            left = {name: task for name, task in tasks.items() if name not in done}
+            count = len(done)
             progress(count, len(tasks))
             yield from done.items()
             if left:

@@ -6,6 +6,7 @@ SQLite in WAL mode: a result is there wholly or not at all. Results are pickles 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import pickle
 import sqlite3
@@ -33,26 +34,29 @@ class Journal:
     def __init__(self, path: Path, about: str) -> None:
         self._path, self._about = path, about
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._base = sqlite3.connect(path, timeout=60.0)
-            self._base.execute("PRAGMA journal_mode=WAL")
-            with self._base:
-                self._base.execute("CREATE TABLE IF NOT EXISTS work (about TEXT NOT NULL)")
-                self._base.execute(_DONE)
-                found = self._base.execute("SELECT about FROM work").fetchone()
-                if found is None:
-                    self._base.execute("INSERT INTO work VALUES (?)", (about,))
-        except sqlite3.DatabaseError as error:
-            raise ConfigError(
-                f"not a journal of tasks ({error})", where=str(path), remedy="remove the file or name another"
-            ) from None
-        if found is not None and found[0] != about:
-            self._base.close()
-            raise ConfigError(
-                f"the journal is of other work or other data ({found[0]}, now {about})",
-                where=str(path),
-                remedy="remove the file, or name another one",
-            )
+        with contextlib.ExitStack() as refused:
+            try:
+                self._base = refused.enter_context(contextlib.closing(sqlite3.connect(path, timeout=60.0)))
+                self._base.execute("PRAGMA journal_mode=WAL")
+                with self._base:
+                    self._base.execute("CREATE TABLE IF NOT EXISTS work (about TEXT NOT NULL)")
+                    self._base.execute(_DONE)
+                    found = self._base.execute("SELECT about FROM work").fetchone()
+                    if found is None:
+                        self._base.execute("INSERT INTO work VALUES (?)", (about,))
+            except sqlite3.DatabaseError as error:
+                raise ConfigError(
+                    f"not a journal of tasks ({error})",
+                    where=str(path),
+                    remedy="remove the file or name another",
+                ) from None
+            if found is not None and found[0] != about:
+                raise ConfigError(
+                    f"the journal is of other work or other data ({found[0]}, now {about})",
+                    where=str(path),
+                    remedy="remove the file, or name another one",
+                )
+            refused.pop_all()  # it is ours: it stays open
 
     def finished(self, tasks: Mapping[str, Any]) -> dict[str, Any]:
         """Results of those of the tasks that are finished.
