@@ -120,11 +120,11 @@ def summary(
         "library": name,
         "factors": str(len(table)),
         "median abs rank IC in": f"{table['rank_ic_in'].abs().median():.4f}",
-        "out": f"{table['rank_ic_out'].abs().median():.4f}",
+        "median abs rank IC out": f"{table['rank_ic_out'].abs().median():.4f}",
         "same sign": f"{held.mean():.0%}",
         "abs t > 2 out": str(int((np.abs(t) > 2).sum())),
         "after control": str(int(kept.sum())),
-        f"abs t > {luck:.1f}": str(int((np.abs(t) > luck).sum())),
+        f"abs t > {luck:.1f} out": str(int((np.abs(t) > luck).sum())),
         "abs IC > 0.05 out": str(int((table["ic_out"].abs() > 0.05).sum())),
         "abs rank IC > 0.04 out": str(int((table["rank_ic_out"].abs() > 0.04).sum())),
         "best in sample": f"{best} {table.loc[best, 'rank_ic_in']:+.3f}",
@@ -219,7 +219,9 @@ def main() -> None:
     held, fits, tests = zip(*parts, strict=True)
     fit, test = evaluate.Sample.joined(fits), evaluate.Sample.joined(tests)
     lines.append(summary("all of them", pd.concat(held), fit, test, trials))
-    tables = (pd.DataFrame(lines), pd.DataFrame(best), by_venue())
+    # a column a library: there are more measures than fit beside each other on a page
+    libraries = pd.DataFrame(lines).set_index("library").T.rename_axis(columns=None).reset_index(names="")
+    tables = (libraries, pd.DataFrame(best), by_venue())
     text = "\n\n".join(markdown(table) for table in tables) + "\n"
     if given.out is None:
         print(text)

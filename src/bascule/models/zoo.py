@@ -154,18 +154,17 @@ def entry(title: str) -> Entry:
 
 def table() -> str:
     """The zoo as a Markdown table."""
-    head = "| qlib's model | `kind` | status | needs | sample weights | warm start | kept as | note |"
-    lines = [head, "|---|---|---|---|---|---|---|---|"]
+    head = "| qlib's model | `kind` | works | sample weights | warm start | kept as | note |"
+    lines = [head, "|---|---|---|---|---|---|---|"]
     for one in ENTRIES:
         if not one.kind:
-            lines.append(f"| {one.title} | – | does not work | | | | | {one.note} |")
+            lines.append(f"| {one.title} | – | no | | | | {one.note} |")
             continue
         kind = KINDS[one.kind]
-        needs = {"torch": "`bascule[torch]`", "models": "`bascule[models]`"}.get(kind.extra, "")
         kept = "tensors" if isinstance(kind, NetKind) else _KEPT[one.kind]
         marks = ["yes" if flag else "" for flag in (kind.weighted, kind.warm)]
-        status = "needs extra" if kind.extra else "works"
-        cells = (one.title, f"`{one.kind}`", status, needs, *marks, kept, one.note)
+        works = f"with `{kind.extra}`" if kind.extra else "yes"
+        cells = (one.title, f"`{one.kind}`", works, *marks, kept, one.note)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
