@@ -190,6 +190,14 @@ def test_overfitting_equals_a_plain_loop() -> None:
     assert overfitting(returns, 6).probability == pytest.approx(np.mean(below))
 
 
+def test_halves_in_which_nothing_varies_pick_nobody() -> None:
+    returns = np.random.default_rng(10).standard_normal((80, 4))
+    returns[:40] = 0.0
+    found = overfitting(returns, 4)
+    assert len(found.logits) == math.comb(4, 2) - 2  # neither picked in the still half, nor ranked there
+    assert np.isfinite(found.inside).all()
+
+
 @pytest.mark.parametrize(("shape", "blocks"), [((100, 5), 7), ((100, 5), 22), ((10, 5), 8), ((100, 1), 8)])
 def test_overfitting_settings_are_checked(shape: tuple[int, int], blocks: int) -> None:
     with pytest.raises(ConfigError, match="blocks"):

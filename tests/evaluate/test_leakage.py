@@ -61,6 +61,8 @@ def test_truncation_checks_what_it_is_given() -> None:
     panel = random_panel(0, 50, 4)
     with pytest.raises(ConfigError, match="inside"):
         truncation(_momentum, panel, [50])
+    with pytest.raises(ConfigError, match="inside"):
+        truncation(_momentum, panel.rows(0, 1))
     with pytest.raises(DataError, match="last two axes"):
         truncation(lambda p: p["close"].T, panel, [20])
 

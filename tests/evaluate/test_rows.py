@@ -4,7 +4,7 @@ from scipy import stats
 
 from bascule.core import DataError
 from bascule.evaluate import percentiles, row_ranks, row_sums
-from bascule.evaluate.rows import CrossSection
+from bascule.evaluate.rows import CrossSection, trailing_sums
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -63,3 +63,20 @@ def test_correlating_prepared_rows_is_exact_where_their_cells_differ() -> None:
     for t in range(200):
         good = np.isfinite(x[t]) & np.isfinite(y[t])
         assert got[t] == pytest.approx(stats.spearmanr(x[t][good], y[t][good])[0], abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_row_without_any_variation_correlates_with_nothing(dtype: type) -> None:
+    random = np.random.default_rng(5)
+    levels = random.standard_normal((200, 1)).astype(dtype)
+    same = np.broadcast_to(levels, (200, 13)).copy()
+    same[::4, 3] = np.nan
+    other = random.standard_normal((200, 13))
+    assert np.isnan(CrossSection.of(same, rank=False).correlate(CrossSection.of(other, rank=False))).all()
+
+
+@pytest.mark.parametrize("bars", [1, 3, 8, 20])
+def test_trailing_sums_are_those_of_the_rows_behind(bars: int) -> None:
+    values = np.random.default_rng(6).standard_normal((8, 2))
+    expected = [values[max(0, t - bars + 1) : t + 1].sum(axis=0) for t in range(8)]
+    np.testing.assert_allclose(trailing_sums(values, bars), expected, atol=1e-12)

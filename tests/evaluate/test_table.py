@@ -2,8 +2,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bascule.core import DataError
-from bascule.evaluate import Labels, decay, forward_return, ic_series, summarise, table, turnover
+from bascule.core import ConfigError, DataError
+from bascule.evaluate import (
+    Labels,
+    autocorrelation,
+    decay,
+    forward_return,
+    ic_series,
+    summarise,
+    table,
+    turnover,
+)
 from tests.markets import random_panel
 
 
@@ -54,6 +63,13 @@ def test_turnover_of_a_fixed_order_is_nothing() -> None:
     assert turnover(factor) == pytest.approx(0.0, abs=1e-12)
     flipped = factor * np.where(np.arange(30) % 2, 1, -1)[:, None].astype(np.float32)
     assert turnover(flipped) == pytest.approx(2.0)
+
+
+def test_a_lag_is_at_least_one_bar() -> None:
+    factor = np.zeros((30, 8), np.float32)
+    for measure in (lambda: turnover(factor, lag=0), lambda: autocorrelation(factor, None, [0, 1])):
+        with pytest.raises(ConfigError, match="a lag of 0"):
+            measure()
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from bascule.core import ConfigError, Panel
 from bascule.evaluate.quantiles import buckets
-from bascule.evaluate.rows import Cells, Float64Array
+from bascule.evaluate.rows import Cells, Float64Array, trailing_sums
 
 
 def capacity(
@@ -67,7 +67,4 @@ def capacity(
 def traded_value(panel: Panel, bars: int) -> Float64Array:
     """Close × volume, summed over the last ``bars`` rows (fewer at the start) ``[T, N]``."""
     value = np.nan_to_num(panel["close"].astype(np.float64) * panel["volume"])
-    total: Float64Array = np.cumsum(value, axis=0)
-    if bars < len(total):
-        total[bars:] -= total[:-bars].copy()
-    return total
+    return trailing_sums(value, bars)

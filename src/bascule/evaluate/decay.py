@@ -85,6 +85,9 @@ def decay(
         level: confidence of that interval.
         seed: of the samples.
         labels: of this panel; pass them when many factors are measured.
+
+    Raises:
+        ConfigError: the horizons do not ascend from 1 bar or more.
     """
     if not horizons or list(horizons) != sorted(set(horizons)) or horizons[0] < 1:
         raise ConfigError(
@@ -153,7 +156,7 @@ def half_life_of(
         against &= np.abs(ic) >= MIN_T * np.abs(errors)
     if against.any():
         return none, none, "the marginal IC changes sign"
-    weight = _weights(ic, errors)
+    weight = np.ones(len(ic)) if errors is None else _weights(errors)
     grid = _half_lives(end)
     best = int(np.argmax(_explained(begin, end, ic[None, :], weight, grid, np.sign(ic[0]))[0]))
     if best == len(grid) - 1:
@@ -168,8 +171,9 @@ def half_life_of(
     return half_life, r2, ""
 
 
-def _weights(ic: Float64Array, errors: Float64Array | None) -> Float64Array:
-    return np.ones(len(ic)) if errors is None else 1.0 / np.maximum(errors**2, 1e-300)
+def _weights(errors: Float64Array) -> Float64Array:
+    result: Float64Array = 1.0 / np.maximum(errors**2, 1e-300)
+    return result
 
 
 def _half_lives(end: Float64Array) -> Float64Array:
@@ -222,9 +226,12 @@ def _interval(
     sign: float,
     level: float,
 ) -> tuple[float, float]:
+    """Of the half-life, from bootstrap means ``drawn [R, H]``; NaN where no sample has all stretches."""
     grid = _half_lives(end)
     good = drawn[np.isfinite(drawn).all(axis=1)]
-    best = np.argmax(_explained(begin, end, good, _weights(good[0], errors), grid, sign), axis=1)
+    if not len(good):
+        return math.nan, math.nan
+    best = np.argmax(_explained(begin, end, good, _weights(errors), grid, sign), axis=1)
     fitted = np.where(best == len(grid) - 1, math.inf, grid[best])
     tail = (1.0 - level) / 2.0
     # order statistics: interpolating with an infinite value would give NaN

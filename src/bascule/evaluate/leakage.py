@@ -77,7 +77,7 @@ def truncation(
     rows = panel.shape[0]
     if cuts is None:
         random = np.random.default_rng(seed)
-        cuts = sorted({int(c) for c in random.integers(max(1, rows // 2), rows, 5)})
+        cuts = sorted({int(c) for c in random.integers(max(1, rows // 2), rows, 5)}) if rows > 1 else []
     if not cuts or min(cuts) < 1 or max(cuts) >= rows:
         raise ConfigError(
             f"cuts {list(cuts)} of a panel of {rows} rows", where="truncation", remedy="cut inside the panel"
@@ -106,7 +106,11 @@ def _computed(compute: Compute, panel: Panel) -> NDArray[np.float32]:
 
 def _compare(whole: NDArray[np.float32], part: NDArray[np.float32], cut: int) -> Mismatch | None:
     if whole.shape != part.shape:
-        raise DataError(f"{list(part.shape)} against {list(whole.shape)}", where=f"truncation at row {cut}")
+        raise DataError(
+            f"{list(part.shape)} values on the first {cut} rows, {list(whole.shape)} expected",
+            where="truncation",
+            remedy="return the same number of factors for every panel",
+        )
     differ = ~((whole == part) | (np.isnan(whole) & np.isnan(part)))
     if not differ.any():
         return None
@@ -173,6 +177,7 @@ def suspicion(
         raise DataError(
             f"values {list(values.shape)} with {len(names)} names do not fit panel {list(panel.shape)}",
             where="suspicion",
+            remedy="pass values [factor, time, instrument] of this panel and one name per factor",
         )
     bars = [_ranked(forward_return(panel, 1, delay=k), panel) for k in range(settings.future)]
     long = _ranked(forward_return(panel, settings.horizon), panel)

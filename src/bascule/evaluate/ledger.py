@@ -4,7 +4,7 @@
    its turn, a reader never does. One transaction a batch: all of it is there or nothing.
 2. A row says what was evaluated (canonical text or digest), on which data, over which window, to what end.
 3. `count` asks how many *different* things were tried on candles of a window: the same text evaluated twice
-   is one trial, windows count as soon as they overlap.
+   for one horizon is one trial, windows count as soon as they overlap.
 """
 
 from __future__ import annotations
@@ -141,4 +141,4 @@ class Ledger:
 
 
 def _nanoseconds(when: Moment) -> int:
-    return int(moment(when).astype("datetime64[ns]").astype(np.int64))
+    return int(moment(when).astype(np.int64))

@@ -26,7 +26,7 @@ class Overfitting:
 
     Attributes:
         probability: share of splits in which the best of the training half is below the median of the other.
-        logits: of the relative rank, one for each split.
+        logits: of the relative rank, one for each split in which one was picked and varies in both halves.
         inside: Sharpe ratio of the picked one in its training half, one for each split.
         outside: the same in the other half.
     """
@@ -75,7 +75,8 @@ def overfitting(performance: Float64Array, blocks: int = 16) -> Overfitting:
         rank = row_ranks(test)[each, best] / (np.isfinite(test).sum(axis=1) + 1.0)
         logits[cut] = np.log(rank / (1.0 - rank))
         inside[cut], outside[cut] = train[each, best], test[each, best]
-    good = np.isfinite(logits)
+    # nobody was picked where no strategy varies in the training half
+    good = np.isfinite(logits) & np.isfinite(inside)
     if not good.any():
         raise ConfigError("no strategy varies", where="overfitting", remedy="pass returns that vary")
     return Overfitting(float((logits[good] <= 0.0).mean()), logits[good], inside[good], outside[good])

@@ -20,7 +20,7 @@ from bascule.core import ConfigError, DataError, Panel, Progress, silent
 from bascule.core.panel import BoolArray, FloatArray
 from bascule.evaluate.ic import Part, ic_series, summarise
 from bascule.evaluate.labels import forward_return
-from bascule.evaluate.rows import MIN_BREADTH, Float64Array, IntArray, row_ranks
+from bascule.evaluate.rows import MIN_BREADTH, Float64Array, IntArray, finite_mean, row_ranks
 
 MAX_ROWS = 2_000
 
@@ -64,7 +64,9 @@ class Sample:
         """
         if values.ndim != 3 or values.shape[1:] != panel.shape:
             raise DataError(
-                f"values {list(values.shape)} do not fit panel {list(panel.shape)}", where="Sample.of"
+                f"values {list(values.shape)} do not fit panel {list(panel.shape)}",
+                where="Sample.of",
+                remedy="pass values [factor, time, instrument] of this panel",
             )
         label = forward_return(panel, horizon)
         usable = max(1, panel.shape[0] - horizon - 1)
@@ -201,20 +203,15 @@ def contributions(
     correlation, mean = _moments(fit)
     every = np.arange(len(names))
     # signals are linear in the factors: all rows are projected once for each set of weights
-    whole = _mean(test.ic(_weights(correlation, mean, ridge)))
+    whole = finite_mean(test.ic(_weights(correlation, mean, ridge)))
     found: dict[str, float] = {}
     for index, name in enumerate(names):
         rest = every[every != index]
         weights = np.zeros(len(names))
         if len(rest):
             weights[rest] = _weights(correlation[np.ix_(rest, rest)], mean[rest], ridge)
-            found[name] = whole - _mean(test.ic(weights))
+            found[name] = whole - finite_mean(test.ic(weights))
         else:
             found[name] = whole
         progress(index + 1, len(names), name)
     return found
-
-
-def _mean(series: Float64Array) -> float:
-    good = series[np.isfinite(series)]
-    return float(good.mean()) if len(good) else float("nan")

@@ -1,4 +1,5 @@
-"""Row-wise (cross-sectional) primitives: average ranks, centred rows, and their correlations.
+"""Row-wise (cross-sectional) primitives: average ranks, centred rows, and their correlations; and two small
+ones over time.
 
 A row is one time; its cells are the instruments. A cell counts where its mask is True and its value finite.
 All sums are float64. Ranks of float32 values sort one 64-bit key a cell (ordered value bits ‖ column), which
@@ -62,6 +63,19 @@ def row_sums(values: Cells) -> Float64Array:
             work[:, half] = work[:, width - 1]
         width = half + width % 2
     return work[:, 0].copy() if work.shape[1] else np.zeros(len(work))
+
+
+def trailing_sums(values: Float64Array, bars: int) -> Float64Array:
+    """Sum of each row and the ``bars`` − 1 before it, fewer at the start ``[T, …]``. Values hold no NaN."""
+    total: Float64Array = np.cumsum(values, axis=0)
+    total[bars:] -= total[:-bars].copy()
+    return total
+
+
+def finite_mean(series: Float64Array) -> float:
+    """Mean of the finite values, NaN where there is none."""
+    good = series[np.isfinite(series)]
+    return float(good.mean()) if len(good) else float("nan")
 
 
 def row_ranks(values: Cells, mask: BoolArray | None = None) -> Float64Array:
@@ -161,6 +175,12 @@ class CrossSection:
             centred = np.where(counted, values, 0.0).astype(np.float64)
             centred -= (centred.sum(axis=1) / np.maximum(count, 1))[:, None]
             centred[~counted] = 0.0
+            if values.dtype != np.float32:
+                # equal float32 values have an exact mean in float64; the rounding of wider ones would leave
+                # noise that correlates with anything
+                highest = np.where(counted, values, -np.inf).max(axis=1, initial=-np.inf)
+                lowest = np.where(counted, values, np.inf).min(axis=1, initial=np.inf)
+                centred[highest <= lowest] = 0.0
         norm = np.sqrt(np.einsum("tn,tn->t", centred, centred))
         return cls(values, counted, count, centred, norm, rank)
 

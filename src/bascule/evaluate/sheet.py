@@ -77,7 +77,8 @@ class SheetSettings(Settings):
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """What was measured of one factor; all but ``inside``, ``ic``, ``rank_ic`` and ``years`` out of sample.
+    """What was measured of one factor, out of sample but for ``inside``, ``ic``, ``rank_ic`` and the part
+    ``year``.
 
     Attributes:
         name: the factor.
@@ -140,7 +141,7 @@ class Sheet:
     @property
     def half_life_days(self) -> float:
         """Half-life in days, NaN where there is none."""
-        return self.decay.half_life * self.timeframe.seconds / 86_400
+        return _days(self.decay, self.timeframe)
 
     @property
     def turnover(self) -> float:
@@ -293,8 +294,12 @@ def _sign(inside: Part) -> int:
 
 
 def _measured(inside: Part, outside: Part, lasting: Decay, timeframe: Timeframe) -> Measured:
-    ranked, days = outside.rank_ic, lasting.half_life * timeframe.seconds / 86_400
+    ranked, days = outside.rank_ic, _days(lasting, timeframe)
     return Measured(outside.ic.mean, ranked.mean, ranked.t, half_life_days=days, sign=_sign(inside))
+
+
+def _days(lasting: Decay, timeframe: Timeframe) -> float:
+    return lasting.half_life * timeframe.seconds / 86_400
 
 
 def _deflated(buckets: QuantileReturns, horizon: int, sign: int, trials: int) -> float:

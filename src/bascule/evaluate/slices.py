@@ -19,7 +19,7 @@ from bascule.core import ConfigError, Panel
 from bascule.core.panel import BoolArray
 from bascule.evaluate.capacity import traded_value
 from bascule.evaluate.ic import ic_series, long_run_sum, newey_west_lags
-from bascule.evaluate.rows import MIN_BREADTH, Cells, Float64Array, percentiles
+from bascule.evaluate.rows import MIN_BREADTH, Cells, Float64Array, percentiles, trailing_sums
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +41,7 @@ def regimes(panel: Panel, days: float = 30.0) -> dict[str, BoolArray]:
     counted = np.isfinite(move) & panel.members
     market = np.where(counted, move, 0.0).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
     window = min(panel.timeframe.bars(days), len(market))
-    trend, volatility = _trailing(market, window), _trailing(market**2, window)
+    trend, volatility = _trailing_mean(market, window), _trailing_mean(market**2, window)
     usual = np.full(len(market), np.nan)
     for start in range(window, len(market), window):  # a new median now and then is all that is needed
         usual[start : start + window] = np.median(volatility[window - 1 : start])
@@ -55,10 +55,9 @@ def regimes(panel: Panel, days: float = 30.0) -> dict[str, BoolArray]:
         }
 
 
-def _trailing(series: Float64Array, window: int) -> Float64Array:
-    total = np.concatenate([[0.0], np.cumsum(series)])
-    result = np.full(len(series), np.nan)
-    result[window - 1 :] = (total[window:] - total[:-window]) / window
+def _trailing_mean(series: Float64Array, window: int) -> Float64Array:
+    result: Float64Array = trailing_sums(series, window) / window
+    result[: window - 1] = np.nan
     return result
 
 

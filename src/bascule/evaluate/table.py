@@ -17,7 +17,7 @@ from bascule.core import ConfigError, DataError, Panel, Progress, silent
 from bascule.core.panel import BoolArray, FloatArray
 from bascule.evaluate.ic import summarise
 from bascule.evaluate.labels import Labels
-from bascule.evaluate.rows import MIN_BREADTH, Cells, CrossSection, Float64Array
+from bascule.evaluate.rows import MIN_BREADTH, Cells, CrossSection, Float64Array, finite_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,13 +90,13 @@ def _evaluate(
     plain = CrossSection.of(factor, members, rank=False)
     ranked = CrossSection.of(factor, members, rank=True)
     coverage = float(plain.counted.sum() / max(1, members.sum()))
-    one_bar = _mean(1.0 - rank_autocorrelation(ranked, 1, min_breadth))
+    one_bar = finite_mean(1.0 - rank_autocorrelation(ranked, 1, min_breadth))
     records: list[tuple[float, ...]] = []
     for horizon in horizons:
         ic = summarise(plain.correlate(labels.section(horizon, rank=False), min_breadth), horizon)
         rank = summarise(ranked.correlate(labels.section(horizon, rank=True), min_breadth), horizon)
         over_horizon = (
-            one_bar if horizon == 1 else _mean(1.0 - rank_autocorrelation(ranked, horizon, min_breadth))
+            one_bar if horizon == 1 else finite_mean(1.0 - rank_autocorrelation(ranked, horizon, min_breadth))
         )
         records.append(
             (
@@ -120,7 +120,14 @@ def rank_autocorrelation(ranked: CrossSection, lag: int, min_breadth: int = MIN_
     """Correlation of each row's ranks with those ``lag`` rows before, over instruments in both ``[T − lag]``.
 
     Each row keeps the ranks of its own cross-section, as in alphalens (``factor_rank_autocorrelation``).
+
+    Raises:
+        ConfigError: the lag is below 1.
     """
+    if lag < 1:
+        raise ConfigError(
+            f"a lag of {lag}", where="rank autocorrelation", remedy="use lags of at least 1 bar"
+        )
     if lag >= len(ranked.count):
         return np.zeros(0)
     now, before = ranked.rows(slice(lag, None)), ranked.rows(slice(None, -lag))
@@ -135,18 +142,11 @@ def rank_autocorrelation(ranked: CrossSection, lag: int, min_breadth: int = MIN_
 
 
 def turnover(factor: Cells, mask: BoolArray | None = None, lag: int = 1) -> float:
-    """Mean of 1 − rank autocorrelation at ``lag`` bars."""
-    return _mean(1.0 - rank_autocorrelation(CrossSection.of(factor, mask, rank=True), lag))
+    """Mean of 1 − rank autocorrelation at ``lag`` bars, at least 1."""
+    return finite_mean(1.0 - rank_autocorrelation(CrossSection.of(factor, mask, rank=True), lag))
 
 
 def autocorrelation(factor: Cells, mask: BoolArray | None, lags: Sequence[int]) -> dict[int, float]:
     """Mean rank autocorrelation at each of ``lags`` (bars, at least 1); NaN beyond the panel's length."""
-    if not lags or min(lags) < 1:
-        raise ConfigError(f"lags {list(lags)}", where="autocorrelation", remedy="use lags of at least 1 bar")
     ranked = CrossSection.of(factor, mask, rank=True)
-    return {lag: _mean(rank_autocorrelation(ranked, lag)) for lag in lags}
-
-
-def _mean(series: Float64Array) -> float:
-    good = series[np.isfinite(series)]
-    return float(good.mean()) if len(good) else float("nan")
+    return {lag: finite_mean(rank_autocorrelation(ranked, lag)) for lag in lags}

@@ -25,6 +25,7 @@ from bascule.core import ConfigError, Panel, Progress, silent
 from bascule.core.files import write_json
 from bascule.core.panel import FloatArray
 from bascule.evaluate import forward_return, ic_series, mean_interval, resampled_means, row_ranks, summarise
+from bascule.evaluate.rows import trailing_sums
 from bascule.models.folds import Fold
 from bascule.models.settings import ModelSettings
 from bascule.models.train import Predictions, train_walk_forward
@@ -294,9 +295,7 @@ def long_short(
     long, short = (ranks > count - leg) & usable, (ranks <= leg) & usable
     legs = [side / np.maximum(side.sum(axis=1), 1)[:, None] / 2.0 for side in (long, short)]
     slices = legs[0] - legs[1]
-    total = np.cumsum(slices, axis=0)
-    total[horizon:] = total[horizon:] - total[:-horizon].copy()
-    weight = total / horizon
+    weight = trailing_sums(slices, horizon) / horizon
     weight[np.abs(weight) < 1e-12] = 0.0
     before = np.vstack([np.zeros((1, weight.shape[1])), weight[:-1]])
     traded = np.abs(weight - before).sum(axis=1)

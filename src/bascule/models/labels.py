@@ -15,6 +15,7 @@ import numpy as np
 from bascule.core import Panel
 from bascule.core.panel import FloatArray
 from bascule.evaluate import forward_return, liquidity_tiers
+from bascule.evaluate.rows import trailing_sums
 from bascule.models.samples import target
 from bascule.models.settings import ModelSettings
 
@@ -55,15 +56,9 @@ def trailing_volatility(panel: Panel, days: float) -> FloatArray:
         move[1:] = np.log(close[1:] / close[:-1])
     window = max(2, min(panel.timeframe.bars(days), len(close)))
     known = np.isfinite(move)
-    count = _trailing(known.astype(np.float64), window)
-    mean = _trailing(np.where(known, move, 0.0), window) / np.maximum(count, 1.0)
-    square = _trailing(np.where(known, move**2, 0.0), window) / np.maximum(count, 1.0)
+    count = trailing_sums(known.astype(np.float64), window)
+    mean = trailing_sums(np.where(known, move, 0.0), window) / np.maximum(count, 1.0)
+    square = trailing_sums(np.where(known, move**2, 0.0), window) / np.maximum(count, 1.0)
     variance = square - mean**2
     good = (count >= window / 2) & (variance > 1e-14)
     return np.where(good, np.sqrt(np.where(good, variance, 1.0)), np.nan).astype(np.float32)
-
-
-def _trailing(values: np.ndarray, window: int) -> np.ndarray:
-    total = np.cumsum(values, axis=0)
-    total[window:] -= total[:-window].copy()
-    return total
