@@ -126,6 +126,47 @@ def test_another_search_in_the_same_folder_is_refused(
         mine(*words, "--pool", "3")
 
 
+def test_a_folder_belongs_to_one_search(
+    candles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another seed, or another setting of the searcher, is another search; what was begun can still go on."""
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "evolution", "--data", str(candles), "--proposals", "32", "--out", "a", *SMALL]
+    mine(*words)
+    begun = (tmp_path / "a" / "order.json").read_text()
+    for other in (["--seed", "1"], ["--set", "searcher.population=50"]):
+        with pytest.raises(StoreError, match="other settings: recipe"):
+            mine(*words, *other)
+        assert (tmp_path / "a" / "order.json").read_text() == begun
+    mine("resume", "a", "--proposals", "48")
+    assert json.loads((tmp_path / "a" / "result.json").read_text())["proposals"] == 48
+
+
+@pytest.mark.parametrize("damaged", ["{", "[]", "{}"])
+def test_a_damaged_order_is_one_clear_error(damaged: str, tmp_path: Path) -> None:
+    (tmp_path / "order.json").write_text(damaged)
+    with pytest.raises(StoreError, match="begun with"):
+        mine("resume", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "settings", [["grammar=5"], ["proposals.x=1"], ["searcher=5"], ["pool=3", "pool.size=4"]]
+)
+def test_a_setting_in_the_wrong_place_is_one_clear_error(settings: list[str], tmp_path: Path) -> None:
+    words = [word for setting in settings for word in ("--set", setting)]
+    with pytest.raises(ConfigError, match="group of settings"):
+        mine("run", "random", "--out", str(tmp_path / "x"), *words)
+
+
+def test_fields_that_the_candles_do_not_have_are_told(
+    candles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "random", "--data", str(candles), "--proposals", "8", "--out", "a", *SMALL]
+    with pytest.raises(ConfigError, match="do not have all of close, weather"):
+        mine(*words, "--set", "grammar.fields=[close, weather]")
+
+
 @pytest.mark.parametrize("name", ["qfr", "ppo", "gflownet", "alphaforge", "mcts", "programs", "hypotheses"])
 def test_every_searcher_can_be_named(name: str) -> None:
     from bascule.app.mining import Plan, searcher_of

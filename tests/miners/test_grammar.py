@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bascule import engine
-from bascule.core import ExpressionError
+from bascule.core import ConfigError, ExpressionError
 from bascule.expr import parse, walk
 from bascule.miners import RATIO, Dimension, Grammar, GrammarSettings, canonical, dimension
 from tests.miners.markets import panel
@@ -38,6 +38,29 @@ def test_any_legal_path_comes_to_an_end_within_the_length(length: int, seed: int
         state = state.step(int(rng.choice(legal)))
     assert state.used <= length
     assert grammar.accepts(state.node)
+
+
+@pytest.mark.parametrize("windows", [(3,), (2, 3)])
+def test_the_least_windows_come_to_an_end_too(windows: tuple[int, ...]) -> None:
+    for fields in (("close",), ("close", "volume"), ("open", "close", "volume")):
+        grammar = Grammar(GrammarSettings(fields=fields, windows=windows, lags=(1,), length=5))
+        rng = np.random.default_rng(0)
+        assert all(grammar.accepts(grammar.draw(rng)) for _ in range(100))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"windows": ()}, "3 bars or more"),
+        ({"windows": (2,)}, "3 bars or more"),
+        ({"windows": (0, 5)}, "greater than or equal to 1"),
+        ({"lags": ()}, "at least 1 item"),
+        ({"lags": (1, -3)}, "greater than or equal to 1"),
+    ],
+)
+def test_bars_of_which_no_text_can_be_made_are_refused(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        GrammarSettings.read(wrong)
 
 
 def test_an_illegal_action_is_refused() -> None:

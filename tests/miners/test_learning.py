@@ -380,4 +380,8 @@ def test_alphaforge_takes_into_its_zoo_what_passes() -> None:
         Pool(PoolSettings()),
     )
     assert searcher.zoo == ["t0"]
-    np.testing.assert_allclose(searcher.state()[1]["scores"], [0.04, 0.016, 0.04, 0.0])
+    again = list(searcher.propose(2))
+    twice = [Outcome(node, Score("t9", 0.05, 0.2, 5.0, True), alike=0.1) for node in again]
+    searcher.observe(twice, Pool(PoolSettings()))
+    assert searcher.zoo == ["t0", "t9"]
+    np.testing.assert_allclose(searcher.state()[1]["scores"][:4], [0.04, 0.016, 0.04, 0.0])

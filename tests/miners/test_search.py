@@ -185,6 +185,25 @@ def test_a_state_of_another_search_is_refused(tmp_path: Path) -> None:
         Miner(problem(), RandomSearch(GRAMMAR, 3), GRAMMAR, other, folder=tmp_path).run()
 
 
+@pytest.mark.parametrize("damage", [b"", b"not a zip", b"PK\x03\x04" + b"\0" * 60])
+def test_a_damaged_state_is_one_clear_error(damage: bytes, tmp_path: Path) -> None:
+    (tmp_path / "state.npz").write_bytes(damage)
+    with pytest.raises(StoreError, match="state of the search cannot be read"):
+        Miner(problem(), RandomSearch(GRAMMAR, 3), GRAMMAR, settings(32), folder=tmp_path).run()
+
+
+def test_a_state_of_another_recipe_is_refused(tmp_path: Path) -> None:
+    for recipe in ({"seed": 3}, {"seed": 4}):
+        miner = Miner(
+            problem(), RandomSearch(GRAMMAR, 3), GRAMMAR, settings(32), folder=tmp_path, recipe=recipe
+        )
+        if recipe == {"seed": 3}:
+            miner.run()
+            continue
+        with pytest.raises(StoreError, match="recipe"):
+            miner.run()
+
+
 def test_every_trial_is_in_the_ledger(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "trials.sqlite")
     few = settings(selection={"candidates": 12})

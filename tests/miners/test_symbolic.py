@@ -31,8 +31,9 @@ from bascule.miners import (
 from bascule.miners.problem import Part
 from bascule.miners.searchers.evolution import Evolution, EvolutionSettings
 from bascule.miners.searchers.hypotheses import CATALOGUE, INTERACTIONS, Bandit, HypothesisLoop
+from bascule.miners.searchers.machine import Machine, Operation, Program
 from bascule.miners.searchers.mcts import TreeSearch
-from bascule.miners.searchers.programs import Machine, Operation, Program, ProgramSearch, ProgramSettings
+from bascule.miners.searchers.programs import ProgramSearch, ProgramSettings
 from bascule.miners.searchers.proposers import ASPECTS, GrammarProposer, Request
 from bascule.miners.searchers.uniform import RandomSearch
 from bascule.miners.sketches import Sketches
@@ -406,6 +407,15 @@ def test_a_program_without_a_factor_has_no_text() -> None:
     assert MACHINE.run(Program())[0] is None
     price = lines(("v_row", 0, 0, 0, 3.0), ("s_last", 1, 0, 0, 0.0))
     assert MACHINE.run(Program(predict=price))[0] is None
+
+
+def test_programs_of_a_grammar_that_is_used_up_are_proposed_again() -> None:
+    """Else a search would look for ever for a text that there is not."""
+    grammar = Grammar(GrammarSettings(fields=("close",), windows=(5,), lags=(1,), length=3))
+    searcher = ProgramSearch(grammar, 0, problem().train, ProgramSettings(population=4))
+    texts = [str(canonical(node)) for node in searcher.propose(50)]
+    assert len(texts) == 50
+    assert 1 < len(set(texts)) < 50
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +16,7 @@ from bascule.app.command import Commands, answer
 from bascule.app.console import bar
 from bascule.app.options import Data, End, Frame, Start, Top
 from bascule.app.spreading import Cluster, Workers, spread
-from bascule.core import ConfigError, yaml_value
+from bascule.core import ConfigError, StoreError, yaml_value
 
 if TYPE_CHECKING:
     from bascule.app.candles import Candles
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 
 mine_app = Commands()
 BUDGET = "Budget"
+ORDER = "order.json"
+KEYS = {
+    "searcher", "seed", "data", "timeframe", "start", "end", "top", "horizon", "proposals", "cpu_seconds",
+    "pool", "set",
+}  # fmt: skip
 RESUME = "run the same command again to go on from the last checkpoint"
 
 
@@ -84,8 +91,10 @@ def run(
     """Search for a pool of factors; the same command again goes on where it was stopped."""
     options = _options(data, timeframe, start, end, top, horizon, proposals, cpu_seconds, pool, set_)
     folder = out or Path("mined") / f"{searcher}-{seed}"
-    _write_order(folder, {"searcher": searcher, "seed": seed, **options})
-    with spread(workers, address) as executor:
+    with (
+        _ordered(folder, {"searcher": searcher, "seed": seed, **options}),
+        spread(workers, address) as executor,
+    ):
         _carry_out([(searcher, seed)], options, folder, executor)
 
 
@@ -97,12 +106,11 @@ def resume(
     address: Cluster = "local",
 ) -> None:
     """Go on with a search, with the settings that it was begun with."""
-    order = folder / "order.json"
-    if not order.is_file():
+    options = _order(folder)
+    if options is None:
         raise ConfigError(
             "no search was begun there", where=str(folder), remedy="bascule mine run … --out FOLDER"
         )
-    options: dict[str, Any] = json.loads(order.read_text("utf-8"))
     if proposals is not None:
         options["proposals"] = proposals
     searcher, seed = options.pop("searcher"), options.pop("seed")
@@ -160,11 +168,48 @@ def _options(
     }  # fmt: skip
 
 
-def _write_order(folder: Path, order: dict[str, Any]) -> None:
+def _order(folder: Path) -> dict[str, Any] | None:
+    """What the search of a folder was begun with, None where there is none.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    path = folder / ORDER
+    try:
+        order = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"what the search was begun with cannot be read: {error}",
+            where=str(path),
+            remedy="run the command that began it again",
+        ) from None
+    if not isinstance(order, dict) or not set(order) >= KEYS:
+        raise StoreError(
+            "this is not what a search was begun with",
+            where=str(path),
+            remedy="run the command that began it again",
+        )
+    return order
+
+
+@contextmanager
+def _ordered(folder: Path, order: dict[str, Any]) -> Iterator[None]:
+    """Keep for `resume` what the search is begun with, unless the folder refuses it as another search."""
     from bascule.core import files
 
-    folder.mkdir(parents=True, exist_ok=True)
-    files.write_json(folder / "order.json", order)
+    try:
+        before = _order(folder)
+    except StoreError:
+        before = None
+    files.write_json(folder / ORDER, order)
+    try:
+        yield
+    except StoreError:
+        if before is not None:
+            files.write_json(folder / ORDER, before)
+        raise
 
 
 def _carry_out(
@@ -195,7 +240,6 @@ def _carry_out(
 
 def _plan(searcher: str, seed: int, options: dict[str, Any]) -> Plan:
     """Settings out of options; ``--set`` reaches every other key."""
-
     from bascule.app.mining import Plan
     from bascule.miners import GrammarSettings, SearchSettings, SplitSettings
 
@@ -218,7 +262,18 @@ def _plan(searcher: str, seed: int, options: dict[str, Any]) -> Plan:
         place = tree if path[0] in ("split", "grammar", "searcher", "llm") else tree["search"]
         for name in path[:-1]:
             place = place.setdefault(name, {})
+            if not isinstance(place, dict):
+                raise ConfigError(
+                    f"{name!r} in {key!r} is not a group of settings", where="--set", remedy="write key=value"
+                )
         place[path[-1]] = yaml_value(value, f"--set {key}")
+    for name, group in tree.items():
+        if not isinstance(group, dict):
+            raise ConfigError(
+                f"{name} is a group of settings, received {group!r}",
+                where="--set",
+                remedy=f"write {name}.key=value",
+            )
     return Plan(
         searcher,
         seed,

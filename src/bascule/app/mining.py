@@ -96,8 +96,19 @@ def search(
     *,
     executor: Executor | None = None,
 ) -> Judgement:
-    """Search, judge, write the results; goes on where a killed search of the folder stood."""
+    """Search, judge, write the results; goes on where a killed search of the folder stood.
+
+    Raises:
+        ConfigError: the grammar names fields that the candles do not have, or a part has too few rows.
+        StoreError: the folder holds another search, or a damaged one.
+    """
     known = [name for name in plan.grammar.fields if name in held.panel.fields]
+    if "fields" in plan.grammar.model_fields_set and len(known) < len(plan.grammar.fields):
+        raise ConfigError(
+            f"the candles do not have all of {', '.join(plan.grammar.fields)}",
+            where="grammar.fields",
+            remedy=f"fields at hand: {', '.join(held.panel.fields)}",
+        )
     grammar = Grammar(plan.grammar.model_copy(update={"fields": tuple(known)}))
     problem = Problem.of(held.panel, plan.split)
     tries = Tries.on(held.ledger, held.synthetic)
@@ -113,6 +124,7 @@ def search(
         ledger=ledger,
         data=tries.market,
         executor=executor,
+        recipe={"seed": plan.seed, "options": plan.options},
     )
     found = miner.run(progress, now=now)
     judged = open_test(found, problem, ledger=ledger, data=tries.market, now=now)

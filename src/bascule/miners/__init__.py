@@ -5,21 +5,22 @@
 2. `problem.py`: train, valid and test rows; who sees what.
 3. `evaluator.py`: scores in batches, cached and counted; `pool.py`: weights and what one more factor adds;
    `combination.py`: the pool's signal.
-4. `search.py`: the loop, its budget, its state on disk; `searchers/`: the ways of searching, by name in
-   `registry.py`; `selection.py`:
-   the pool that comes of it.
+4. `contract.py`: what a searcher is; `searchers/`: the ways of searching, by name in `registry.py`, with
+   `trees.py` and `sketches.py` to change and compare texts; `search.py`: the loop, its budget, its state on
+   disk; `selection.py`: the pool that comes of it.
 5. `verdict.py`: the test part, opened once, deflated by all that ever touched it.
 """
 
 from bascule.miners.canonical import canonical
 from bascule.miners.combination import combined, pool_ic
+from bascule.miners.contract import Outcome, Searcher
 from bascule.miners.dimensions import RATIO, Dimension, dimension
 from bascule.miners.evaluator import EvaluationSettings, Evaluator, Score
 from bascule.miners.grammar import Action, Derivation, Grammar, GrammarSettings
 from bascule.miners.pool import Pool, PoolSettings
 from bascule.miners.problem import Part, Problem, SplitSettings
 from bascule.miners.registry import SEARCHERS, SearcherKind, searcher
-from bascule.miners.search import Look, Miner, Outcome, Search, Searcher, SearchSettings
+from bascule.miners.search import Look, Miner, Search, SearchSettings
 from bascule.miners.selection import Selection, SelectionSettings, Selector
 from bascule.miners.verdict import Judgement, Member, open_test
 

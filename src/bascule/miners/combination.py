@@ -29,7 +29,14 @@ def standardised(values: FloatArray, where: np.ndarray) -> FloatArray:
 def combined(
     texts: Sequence[str], weights: Float64Array, part: Part, *, threads: int | None = None
 ) -> FloatArray:
-    """The signal ``[T, N]`` of the part's panel, NaN where no member has a value."""
+    """The signal ``[T, N]`` in the part's rows; NaN in the history before, and where no member has a value.
+
+    Args:
+        texts: of the members.
+        weights: of these.
+        part: rows.
+        threads: of the engine; None = as many as there are cores.
+    """
     members = part.panel.members
     total = np.zeros(part.panel.shape, np.float32)
     known = np.zeros(part.panel.shape, np.bool_)
@@ -43,10 +50,17 @@ def combined(
     return np.where(known & members, total, np.float32(np.nan))
 
 
-def pool_ic(texts: Sequence[str], weights: Float64Array, part: Part, *, rank: bool = False) -> Float64Array:
-    """IC of a pool's signal in the rows of a part."""
+def pool_ic(
+    texts: Sequence[str],
+    weights: Float64Array,
+    part: Part,
+    *,
+    rank: bool = False,
+    threads: int | None = None,
+) -> Float64Array:
+    """IC of a pool's signal (see `combined`) in the rows of a part; rank IC where ``rank``."""
     if not len(texts):
         return np.full(len(part.label) - part.first, np.nan)
-    signal = combined(texts, weights, part)[part.first :]
+    signal = combined(texts, weights, part, threads=threads)[part.first :]
     label = part.label[part.first :]
     return ic_series(signal, label, np.isfinite(label), rank=rank)

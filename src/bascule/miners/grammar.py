@@ -16,10 +16,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field as Key
+from pydantic import field_validator
 
 from bascule import engine
 from bascule.core import ExpressionError, Settings
@@ -43,18 +45,29 @@ _LEAST: Mapping[type[Operator], int] = {rolling.Skew: 5, trend.Rsquare: 3, trend
 _CONSTANTS = (cell.Greater, cell.Less)
 
 
+Bars = Annotated[int, Key(ge=1)]
+
+
 class GrammarSettings(Settings):
     """Which texts may be drawn."""
 
     fields: tuple[str, ...] = Key(
         default=("open", "high", "low", "close", "volume", "vwap"), min_length=1, description="of the panel"
     )
-    lags: tuple[int, ...] = Key(default=(1, 2, 5, 12, 24), description="bars of Ref and Delta")
-    windows: tuple[int, ...] = Key(default=(5, 10, 24, 48, 96, 168), description="bars of rolling operators")
+    lags: tuple[Bars, ...] = Key(default=(1, 2, 5, 12, 24), min_length=1, description="bars of Ref and Delta")
+    windows: tuple[Bars, ...] = Key(default=(5, 10, 24, 48, 96, 168), description="bars of rolling operators")
     constants: tuple[float, ...] = Key(default=(0.0,), description="a ratio may be cut off at these")
     cross_sectional: bool = Key(default=False, description="ranks across coins within the text (slower)")
     length: int = Key(default=14, ge=3, le=60, description="most tokens of a text, its end not counted")
     power: int = Key(default=1, ge=1, le=3, description="largest power of a unit within a text")
+
+    @field_validator("windows")
+    @classmethod
+    def _closes(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        # two series with units become a ratio by Corr alone; without it a text could come to no end
+        if not value or max(value) < _LEAST[pair.Corr]:
+            raise ValueError(f"one window must be of {_LEAST[pair.Corr]} bars or more, for correlations")
+        return value
 
 
 @dataclass(frozen=True)
@@ -214,8 +227,7 @@ class Grammar:
     def accepts(self, node: Node) -> bool:
         """Whether a text from elsewhere may be a candidate.
 
-        It has no unit, reads this grammar's fields only, no future, and no endless
-        memory.
+        It has no unit, reads this grammar's fields only, no future, and no endless memory.
         """
         names = set(field_names(node))
         if self.dimension(node) != RATIO or not names or not names <= set(self.settings.fields):
@@ -223,13 +235,13 @@ class Grammar:
         plan = engine.compile([node])
         return plan.lookahead == 0 and plan.lookback is not None
 
-    def draw(self, rng: np.random.Generator, weights: NDArray[np.float64] | None = None) -> Node:
-        """A random text: legal actions by weight, kinds of action first so that many windows count once."""
+    def draw(self, rng: np.random.Generator) -> Node:
+        """A random text: legal actions by their `chances`; the end mostly from a length on that is drawn."""
         state = self.begin()
-        longest = rng.integers(3, self.settings.length + 1)  # an even spread of lengths
+        wanted = rng.integers(3, self.settings.length + 1)  # an even spread of lengths
         while not state.done:
-            p = self._weighted(state, state.mask(), self.chances if weights is None else weights)
-            if state.used >= longest and p[self.end]:
+            p = self._weighted(state, state.mask())
+            if state.used >= wanted and p[self.end]:
                 p[self.end] = 10.0 * p.sum()
             state = state.step(int(rng.choice(len(p), p=p / p.sum())))
         return state.node
@@ -240,17 +252,15 @@ class Grammar:
         As in `draw`, but without its memory: the end, where legal, comes with two over the tokens left, which
         gives texts of the same mean length.
         """
-        p = self._weighted(state, mask, self.chances)
+        p = self._weighted(state, mask)
         others = p.sum() - p[self.end]
         if p[self.end] and others:
             p[self.end] = 2.0 * others / max(self.settings.length - state.used, 1)
         odds: NDArray[np.float64] = p / p.sum()
         return odds
 
-    def _weighted(
-        self, state: Derivation, mask: NDArray[np.bool_], chances: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        p = np.where(mask, chances, 0.0)
+    def _weighted(self, state: Derivation, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+        p = np.where(mask, self.chances, 0.0)
         # a deep stack can only be cleared by operators of two operands, whatever their sense
         p[self.arities == 0] *= _PUSH[min(len(state.stack), len(_PUSH) - 1)]
         return p

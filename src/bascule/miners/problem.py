@@ -61,6 +61,12 @@ class Part:
     min_breadth: int
     notes: dict[str, object] = field(default_factory=dict, repr=False)
 
+    @property
+    def window(self) -> tuple[np.datetime64, np.datetime64]:
+        """Candles of the part as the ledger of trials names them: half-open, UTC."""
+        time = self.panel.time
+        return time[self.first], time[-1] + self.panel.timeframe.delta
+
     @cached_property
     def labelled(self) -> NDArray[np.bool_]:
         """Rows of the panel with labels enough for an IC ``[T]``."""
@@ -99,7 +105,7 @@ class Problem:
         settings: how.
         train: what searchers learn from.
         valid: what chooses.
-        fingerprint: of the data and the settings.
+        fingerprint: of the panel.
     """
 
     settings: SplitSettings

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bascule.core import ConfigError, Registry, Settings
+from bascule.miners.contract import Searcher
 from bascule.miners.grammar import Grammar
 from bascule.miners.problem import Part
-from bascule.miners.search import Searcher
 
 _METHODS = ("propose", "observe", "state", "restore", "statistics")
 

@@ -20,9 +20,10 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,15 +34,13 @@ from bascule.core import Moment, Progress, Settings, StoreError, files, silent
 from bascule.evaluate import Ledger, Trial
 from bascule.expr import Node
 from bascule.miners.combination import pool_ic
+from bascule.miners.contract import Arrays, Outcome, Searcher
 from bascule.miners.evaluator import EvaluationSettings, Evaluator, Score
 from bascule.miners.grammar import Grammar
 from bascule.miners.pool import Pool, PoolSettings
 from bascule.miners.problem import Part, Problem
 from bascule.miners.selection import SelectionSettings, Selector
 from bascule.miners.sketches import Sketches
-
-State = dict[str, Any]
-Arrays = dict[str, NDArray[Any]]
 
 
 class SearchSettings(Settings):
@@ -57,50 +56,6 @@ class SearchSettings(Settings):
     evaluation: EvaluationSettings = Field(default=EvaluationSettings())
     pool: PoolSettings = Field(default=PoolSettings())
     selection: SelectionSettings = Field(default=SelectionSettings())
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a searcher is told of a proposal: train figures, nothing else.
-
-    Attributes:
-        node: as proposed.
-        score: of its canonical form; None where the text was refused.
-        gain: `Pool.reward`: what it would have added to the pool's worth, less where that may be noise.
-        alike: largest |correlation| with a member.
-        admitted: it went into the pool.
-        new: it had not been seen before in this search.
-        refusal: why the text was refused, or None.
-    """
-
-    node: Node
-    score: Score | None
-    gain: float = 0.0
-    alike: float = 0.0
-    admitted: bool = False
-    new: bool = False
-    refusal: str | None = None
-
-
-class Searcher(Protocol):
-    """A way of searching. All randomness comes from a generator that is part of `state`."""
-
-    name: str
-
-    def propose(self, count: int) -> Sequence[Node]:
-        """The next texts, at most ``count``; none at all ends the search."""
-
-    def observe(self, outcomes: Sequence[Outcome], pool: Pool) -> None:
-        """What became of them; the pool is there to be looked at."""
-
-    def state(self) -> tuple[State, Arrays]:
-        """All that is needed to go on, as JSON and as arrays."""
-
-    def restore(self, state: State, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from a state."""
-
-    def statistics(self) -> dict[str, float]:
-        """What to show while it runs."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +87,7 @@ class Search:
         name: of the searcher.
         texts: members of the pool that was chosen last.
         weights: of these.
+        scores: of these, as in training.
         looks: the learning curve.
         proposals: texts so far.
         trials: different ones that were computed.
@@ -171,9 +127,12 @@ class Miner:
         grammar: what may be proposed.
         settings: how long.
         folder: where the state is kept; None = nowhere.
-        ledger: counts every trial; None = not counted.
+        ledger: counts every trial, on the train part and, of those chosen from, on the valid part; None = not
+            counted.
         data: name of the data in the ledger.
         executor: where batches are scored; same search, to the bit.
+        recipe: what else the searcher was made with, such as seed and settings, as JSON; a state of another
+            recipe is refused.
     """
 
     def __init__(
@@ -187,8 +146,10 @@ class Miner:
         ledger: Ledger | None = None,
         data: str = "panel",
         executor: Executor | None = None,
+        recipe: Mapping[str, Any] | None = None,
     ) -> None:
         self.problem, self.searcher, self.grammar = problem, searcher, grammar
+        self.recipe = dict(recipe or {})
         self.settings = settings or SearchSettings()
         self.evaluator = Evaluator(problem.train, self.settings.evaluation, executor)
         self.sketches = Sketches.of_part(problem.train)
@@ -209,7 +170,10 @@ class Miner:
 
         Args:
             progress: told about proposals.
-            now: time that the ledger notes; None = the panel's last row.
+            now: time that the ledger notes; None = the end of the part that is looked at.
+
+        Raises:
+            StoreError: the folder's state is damaged, or of another search.
         """
         if self._folder is not None and self._file.exists():
             self._restore()
@@ -262,9 +226,8 @@ class Miner:
             if s is not None and s.usable and abs(s.t) >= self.settings.pool.least_t / 2
             if s.text not in self.pool.texts
         }
-        first = {s.text: node for node, s in reversed(pairs) if s is not None}
         near = self._likeness(list(usable), self.pool.texts)
-        told: dict[str, Outcome] = {}
+        told: dict[str, tuple[float, float, bool]] = {}
         for text in sorted(usable, key=lambda one: (-abs(usable[one].ic), one)):
             score, row = usable[text], np.array([near[text, member] for member in self.pool.texts])
             gain = self.pool.reward(score, row)
@@ -273,14 +236,14 @@ class Miner:
                 rest = [one for one in usable if one not in told and one != text]
                 near.update(self._likeness(rest, [text]))
             alike = float(np.abs(row).max()) if len(row) else 0.0
-            told[text] = Outcome(score=score, node=first[text], gain=gain, alike=alike, admitted=admitted)
+            told[text] = gain, alike, admitted
         found, seen = [], set(before)
         for node, its in pairs:
             if its is None:
                 found.append(Outcome(node, None, refusal="not of the grammar"))
                 continue
-            one = told.get(its.text, Outcome(node, its))
-            found.append(replace(one, node=node, score=its, new=its.text not in seen))
+            gain, alike, admitted = told.get(its.text, (0.0, 0.0, False))
+            found.append(Outcome(node, its, gain, alike, admitted, new=its.text not in seen))
             seen.add(its.text)
         return found
 
@@ -301,21 +264,18 @@ class Miner:
     def _count(self, texts: set[str], part: Part, now: Moment | None) -> None:
         if self._ledger is None or not texts:
             return
-        time_ = part.panel.time
-        trials = [
-            Trial(
-                text, self._data, time_[part.first], time_[-1], part.horizon, f"mining {self.searcher.name}"
-            )
-            for text in sorted(texts)
-        ]
-        self._ledger.record(trials, time_[-1] if now is None else now)
+        start, end = part.window
+        purpose = f"mining {self.searcher.name}"
+        trials = [Trial(text, self._data, start, end, part.horizon, purpose) for text in sorted(texts)]
+        self._ledger.record(trials, end if now is None else now)
 
     def _look(self, now: Moment | None) -> None:
         """Choose the result anew from all that is known."""
         chosen = self._selector.select(self.evaluator.scores())
         self._count({*chosen.seen} - self._shown, self.problem.valid, now)
         self._shown |= {*chosen.seen}
-        series = pool_ic(chosen.texts, np.array(chosen.weights), self.problem.valid)
+        threads = self.settings.evaluation.threads
+        series = pool_ic(chosen.texts, np.array(chosen.weights), self.problem.valid, threads=threads)
         seen = np.isfinite(series)
         valid = float(series[seen].mean()) if seen.any() else math.nan
         self._stale = 0 if math.isfinite(valid) and valid > self.search.best else self._stale + 1
@@ -346,6 +306,7 @@ class Miner:
             "split": self.problem.settings.model_dump(mode="json"),
             "grammar": self.grammar.settings.model_dump(mode="json"),
             "settings": settings,
+            "recipe": self.recipe,
         }
 
     def _save(self) -> None:
@@ -370,13 +331,25 @@ class Miner:
                 **{f"searcher.{name}": array for name, array in arrays.items()},  # type: ignore[arg-type]
             )
 
+    def _stored(self) -> tuple[dict[str, Any], NDArray[np.float64], Arrays]:
+        """What `_save` wrote: facts, the pool's correlations, the searcher's arrays."""
+        try:
+            with self._file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+                told = json.loads(stored["told"].tobytes())
+                mutual = stored["mutual"]
+                arrays = {
+                    k.removeprefix("searcher."): stored[k] for k in stored.files if k.startswith("searcher.")
+                }
+        except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
+            raise StoreError(
+                f"the state of the search cannot be read: {error}",
+                where=str(self._file),
+                remedy="restore it from a copy, or remove it to begin anew",
+            ) from None
+        return told, mutual, arrays
+
     def _restore(self) -> None:
-        with np.load(self._file, allow_pickle=False) as stored:
-            told = json.loads(stored["told"].tobytes())
-            mutual = stored["mutual"]
-            arrays = {
-                k.removeprefix("searcher."): stored[k] for k in stored.files if k.startswith("searcher.")
-            }
+        told, mutual, arrays = self._stored()
         if told["identity"] != self._identity():
             changed = sorted(k for k, v in self._identity().items() if told["identity"].get(k) != v)
             raise StoreError(

@@ -94,7 +94,7 @@ def open_test(
         problem: the one that was searched.
         ledger: where looks at the test part are counted.
         data: name of the data in the ledger.
-        now: time that the ledger notes; None = the panel's last row.
+        now: time that the ledger notes; None = the end of the panel's last candle.
     """
     part = problem.test()
     weights = np.array(search.weights)
@@ -120,7 +120,7 @@ def _looked(search: Search, part: Part, ledger: Ledger | None, data: str, now: M
     if ledger is None or not search.texts:
         return 1
     what = f"pool {fingerprint([search.texts, search.weights])}"
-    time = part.panel.time
-    trial = Trial(what, data, time[part.first], time[-1], part.horizon, f"judging {search.name}")
-    ledger.record([trial], time[-1] if now is None else now)
-    return max(1, ledger.count(data, time[part.first], None).trials)
+    start, end = part.window
+    trial = Trial(what, data, start, end, part.horizon, f"judging {search.name}")
+    ledger.record([trial], end if now is None else now)
+    return max(1, ledger.count(data, start).trials)

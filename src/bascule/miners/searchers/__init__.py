@@ -1,1 +1,1 @@
-"""Ways of searching, one file each, all behind `miners.search.Searcher`."""
+"""Ways of searching, one file each, all behind `miners.contract.Searcher`."""

@@ -33,9 +33,9 @@ from pydantic import Field
 from bascule.core import Settings
 from bascule.expr import Node
 from bascule.miners.canonical import canonical
+from bascule.miners.contract import Arrays, Outcome, State
 from bascule.miners.grammar import Grammar
 from bascule.miners.pool import Pool
-from bascule.miners.search import Arrays, Outcome, State
 from bascule.miners.searchers.policy import IntArray, Texts, Writer
 from bascule.miners.searchers.torched import (
     functional,
@@ -202,11 +202,8 @@ class AlphaForge:
         self._scores = np.concatenate([self._scores, scores])[-self.settings.keep :]
         self._fitted = min(self._fitted, len(self._scores))
         self._texts = None
-        self.zoo += [
-            outcome.score.text
-            for outcome in outcomes
-            if outcome.score is not None and self._accepts(outcome) and outcome.score.text not in self.zoo
-        ]
+        passed = [one.score.text for one in outcomes if one.score is not None and self._accepts(one)]
+        self.zoo = list(dict.fromkeys([*self.zoo, *passed]))
         self._shown |= {"score": float(scores.mean()), "zoo": float(len(self.zoo))}
         fresh = len(self._scores) - self._fitted
         if fresh >= (self.settings.refit if self._fits else self.settings.warmup):

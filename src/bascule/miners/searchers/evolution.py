@@ -3,7 +3,7 @@
 1. The population begins with draws of the grammar. A child is made from parents chosen by tournaments:
    crossover between subtrees of the same unit, a new subtree, another operator or field in one place,
    another window, a hoist; or a fresh draw. All children are texts of the grammar, and none is proposed
-   twice.
+   twice as long as a few tries find a new one.
 2. Fitness, in units of IC: √(reward by the pool as it is *now*, see `sketches`), mixed with the text's own IC
    less its standard error, less a price for each token (parsimony). What the pool took up no longer pays, so
    the population moves on.
@@ -30,11 +30,11 @@ from pydantic import Field, model_validator
 from bascule.core import Settings
 from bascule.expr import Node, parse
 from bascule.miners.canonical import canonical
+from bascule.miners.contract import Arrays, Outcome, State
 from bascule.miners.evaluator import Float64Array, Score
 from bascule.miners.grammar import Grammar
 from bascule.miners.pool import Pool
 from bascule.miners.problem import Part
-from bascule.miners.search import Arrays, Outcome, State
 from bascule.miners.sketches import Sketches
 from bascule.miners.trees import Trees, size
 
@@ -188,14 +188,11 @@ class Evolution:
             if score is not None and score.usable and score.text not in there:
                 there.add(score.text)
                 fresh.append(Individual(outcome.node, score))
-        self._judge(pool)
+        self._fitness = self._worths(self._people, pool)
         worths = self._worths(fresh, pool)
         near = self._near(fresh)
         for one, worth in sorted(zip(fresh, worths, strict=True), key=lambda p: (-p[1], p[0].score.text)):
             self._enter(one, float(worth), near)
-
-    def _judge(self, pool: Pool) -> None:
-        self._fitness = self._worths(self._people, pool)
 
     def _worths(self, people: Sequence[Individual], pool: Pool) -> Float64Array:
         gains = self._sketches.gains([one.score for one in people], pool)

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from bascule.core import Settings
+from bascule.miners.contract import Arrays, Outcome, State
 from bascule.miners.grammar import Grammar
-from bascule.miners.search import Arrays, Outcome, State
 from bascule.miners.searchers.policy import (
     Float64Array,
     PolicySearcher,
@@ -56,7 +56,7 @@ class GFlowNetSettings(Settings):
     entropy: float = Field(default=0.0, ge=0, le=10, description="bonus for entropy per action")
     replay: int = Field(default=512, ge=0, description="earlier texts kept to learn from again")
     steps: int = Field(default=4, ge=1, le=100, description="of Adam for a batch")
-    longest: float = Field(default=1.0, gt=0, description="gradients are cut to this norm")
+    max_norm: float = Field(default=1.0, gt=0, description="gradients are cut to this norm")
 
 
 class GFlowNet(PolicySearcher):
@@ -108,7 +108,7 @@ class GFlowNet(PolicySearcher):
             target = target + self._measure(texts)
         difference = self.log_z + log_p.sum(1) - target
         entropy = entropies.sum() / float(texts.lengths.sum())
-        self._descend((difference**2).mean() - self.settings.entropy * entropy, self.settings.longest)
+        self._descend((difference**2).mean() - self.settings.entropy * entropy, self.settings.max_norm)
         return {
             "log Z": float(self.log_z.detach()),
             "imbalance": math.sqrt(float((difference.detach() ** 2).mean())),

@@ -28,10 +28,10 @@ from pydantic import Field
 from bascule.core import ExpressionError, Settings
 from bascule.expr import Node, parse
 from bascule.miners.canonical import canonical
+from bascule.miners.contract import Arrays, Outcome, State
 from bascule.miners.evaluator import Float64Array
 from bascule.miners.grammar import Grammar
 from bascule.miners.pool import Pool
-from bascule.miners.search import Arrays, Outcome, State
 from bascule.miners.searchers.language import LanguageModel
 from bascule.miners.searchers.replies import described, factor_texts, note, quoted
 from bascule.miners.trees import Trees, size
@@ -303,6 +303,7 @@ class HypothesisLoop:
     # -- with a language model ---------------------------------------------------------------------
 
     def _written(self, branch: str, count: int) -> list[Node]:
+        """What the language model writes, with its hypothesis as the round; none where it has nothing new."""
         assert self._model is not None
         reply = self._model.ask(described(self._grammar), self._question(branch))
         if reply is None:

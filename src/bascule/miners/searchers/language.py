@@ -26,10 +26,10 @@ from urllib.parse import urlsplit
 import numpy as np
 from pydantic import Field, model_validator
 
-from bascule.core import BridgeError, ConfigError, Settings
+from bascule.core import ConfigError, Settings
 from bascule.expr import Node, parse
+from bascule.miners.contract import State
 from bascule.miners.grammar import Grammar
-from bascule.miners.search import State
 from bascule.miners.searchers.proposers import GrammarProposer, Proposer, Request
 from bascule.miners.searchers.replies import described, factor_texts, quoted
 
@@ -129,8 +129,8 @@ class LanguageModel:
         """The reply to one question; None where none was to be had (see `counts`).
 
         Raises:
-            ConfigError: the key is missing or refused, or the model is not there.
-            BridgeError: the `openai` client is not installed.
+            ConfigError: the key is missing or refused, the model is not there, or the `openai` client is not
+                installed.
         """
         for attempt in range(self.settings.retries + 1):
             if not self.affords(system + user):
@@ -227,8 +227,10 @@ class LanguageModel:
         try:
             from openai import OpenAI
         except ImportError as error:
-            raise BridgeError(
-                "the openai client is not installed", remedy="pip install 'bascule[mining]'"
+            raise ConfigError(
+                "language models are asked by the openai client, which is not installed",
+                where="llm",
+                remedy="pip install 'bascule[mining]'",
             ) from error
         name = self.settings.key_variable
         key = "none" if name is None else self._environ.get(name, "")

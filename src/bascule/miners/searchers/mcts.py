@@ -3,7 +3,7 @@
 1. A node of the tree is a formula with its feedback; its children are refinements of it. The root is empty:
    its children are new formulae.
 2. Selection goes down by UCT. Every node offers, besides its children, one *virtual* action: to expand it
-   once more. Its visits are the number of children, its value that of the node itself.
+   once more. Its visits are the expansions so far, its value that of the node itself.
 3. Expansion draws an aspect (effectiveness, stability, turnover, diversity, overfitting), the likelier the
    weaker the formula is in it, and asks the proposer to refine it in that aspect, with members of the pool
    as examples and the pool's frequent closed subtrees forbidden.
@@ -31,10 +31,10 @@ from pydantic import Field
 from bascule.core import Settings
 from bascule.expr import Node, parse
 from bascule.miners.canonical import canonical
+from bascule.miners.contract import Arrays, Outcome, State
 from bascule.miners.grammar import Grammar
 from bascule.miners.pool import Pool
 from bascule.miners.problem import Part
-from bascule.miners.search import Arrays, Outcome, State
 from bascule.miners.searchers.proposers import ASPECTS, GrammarProposer, Proposer, Request
 from bascule.miners.sketches import Sketches
 from bascule.miners.trees import frequent_subtrees, size

@@ -27,9 +27,9 @@ from pydantic import Field
 from bascule.core import Settings
 from bascule.core.panel import FloatArray
 from bascule.expr import Node
+from bascule.miners.contract import Arrays, Outcome, State
 from bascule.miners.grammar import Derivation, Grammar
 from bascule.miners.pool import Pool
-from bascule.miners.search import Arrays, Outcome, State
 from bascule.miners.searchers.torched import (
     nn,
     one_thread,
@@ -316,11 +316,11 @@ class PolicySearcher:
         """Learn from one batch; what to show of it."""
         raise NotImplementedError
 
-    def _descend(self, loss: torch.Tensor, longest: float) -> None:
-        """One step of Adam, the gradient cut to a length."""
+    def _descend(self, loss: torch.Tensor, max_norm: float) -> None:
+        """One step of Adam, the gradient cut to a norm."""
         self._adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self._trained(), longest)
+        nn.utils.clip_grad_norm_(self._trained(), max_norm)
         self._adam.step()
 
     def _trained(self) -> list[nn.Parameter]:

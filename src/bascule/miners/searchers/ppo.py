@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from bascule.core import Settings
+from bascule.miners.contract import Arrays, Outcome, State
 from bascule.miners.grammar import Grammar
-from bascule.miners.search import Arrays, Outcome, State
 from bascule.miners.searchers.policy import (
     Float64Array,
     PolicySearcher,
@@ -49,7 +49,7 @@ class PPOSettings(Settings):
     decay: float = Field(default=0.95, ge=0, le=1, description="λ of the generalised advantage")
     entropy: float = Field(default=0.01, ge=0, le=1, description="bonus for entropy per action")
     value: float = Field(default=0.5, ge=0, description="weight of the value's squared error")
-    longest: float = Field(default=0.5, gt=0, description="gradients are cut to this norm")
+    max_norm: float = Field(default=0.5, gt=0, description="gradients are cut to this norm")
 
 
 def advantages(
@@ -143,7 +143,7 @@ class PPO(PolicySearcher):
         error = ((value - torch.from_numpy(target[:, :steps] * written)) ** 2).sum() / count
         entropy = entropies.sum() / count
         self._descend(
-            self.settings.value * error - gain - self.settings.entropy * entropy, self.settings.longest
+            self.settings.value * error - gain - self.settings.entropy * entropy, self.settings.max_norm
         )
         return {"value error": float(error.detach()), "entropy": float(entropy.detach())}
 

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from bascule.expr import Node, parse
+from bascule.miners.contract import State
 from bascule.miners.grammar import Grammar
-from bascule.miners.search import State
 from bascule.miners.trees import Trees, shapes
 
 # what a formula can be better at

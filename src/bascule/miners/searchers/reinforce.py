@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from bascule.core import Settings
+from bascule.miners.contract import Arrays, Outcome, State
 from bascule.miners.grammar import Grammar
-from bascule.miners.search import Arrays, Outcome, State
 from bascule.miners.searchers.policy import (
     Float64Array,
     PolicySearcher,
@@ -44,7 +44,7 @@ class ReinforceSettings(Settings):
     reward: RewardSettings = Field(default=RewardSettings())
     rate: float = Field(default=3e-3, gt=0, le=1, description="learning rate of Adam")
     entropy: float = Field(default=0.01, ge=0, le=1, description="bonus for the policy's entropy per action")
-    longest: float = Field(default=0.5, gt=0, description="gradients are cut to this norm")
+    max_norm: float = Field(default=0.5, gt=0, description="gradients are cut to this norm")
     penalty: float = Field(default=0.02, ge=0, le=1, description="λ: taken off for unsteadiness, an IC")
     delay: int = Field(default=500, ge=0, description="α: texts before steadiness is asked for")
     slope: float = Field(default=5e-5, ge=0, description="η: growth of the least ratio, per text")
@@ -90,7 +90,7 @@ class Reinforce(PolicySearcher):
         log_p, entropy, _ = self.policy.score(sampled)
         mean_entropy = entropy.sum() / float(sampled.lengths.sum())
         loss = -(advantage * log_p.sum(1)).mean() - self.settings.entropy * mean_entropy
-        self._descend(loss, self.settings.longest)
+        self._descend(loss, self.settings.max_norm)
         return {"greedy": self._greedy, "entropy": float(mean_entropy.detach()), "least IR": self.threshold}
 
     def _shaped(self, outcomes: Sequence[Outcome], paid: Float64Array) -> Float64Array:

@@ -13,7 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bascule.core import ConfigError, StoreError
-from bascule.miners.search import Arrays
+from bascule.miners.contract import Arrays
 
 try:
     import torch

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bascule.expr import Node
+from bascule.miners.contract import Arrays, Outcome, State
 from bascule.miners.grammar import Grammar
 from bascule.miners.pool import Pool
-from bascule.miners.search import Arrays, Outcome, State
 
 
 class RandomSearch:
