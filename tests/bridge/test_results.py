@@ -54,6 +54,42 @@ def test_a_closed_trade_stays_in_the_balance(tmp_path: Path) -> None:
     np.testing.assert_allclose(value, [1000, 1000, 1019.9, 1009, 1009, 1009])
 
 
+def order(hour: int, amount: float, price: float, *, entry: bool) -> dict[str, object]:
+    """As freqtrade's result file has them."""
+    stamp = int(HOURS[hour].timestamp() * 1_000)
+    filled = {"amount": amount, "safe_price": price, "order_filled_timestamp": stamp}
+    return filled | {"ft_is_entry": entry, "ft_order_side": "buy" if entry else "sell"}
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_position_that_was_changed_is_worth_what_it_held(tmp_path: Path, side: int) -> None:
+    prices = [10, 11, 12, 11, 11, 13]
+    candles(tmp_path, prices, prices)
+    orders = [
+        order(0, 10.0, 10.0, entry=True),
+        order(2, 10.0, 12.0, entry=True),
+        order(3, 15.0, 11.0, entry=False),
+        {**order(4, 99.0, 1.0, entry=True), "order_filled_timestamp": None},  # withdrawn
+        order(5, 5.0, 13.0, entry=False),
+    ]
+    fees = np.array([0.1, 0.12, 0.33, 0.13])
+    gain = side * (-100 - 120 + 165 + 65) - fees.sum()
+    # the list tells the size that was left, and the mean price
+    trade = one_trade(0, 5, gain).assign(amount=5.0, open_rate=11.0, fee_close=0.002, is_short=side < 0)
+    value = marked(tmp_path, trade.assign(orders=[orders])) - 1000
+    held = np.array([0, 10 * 1, 10 * 2, 15 * 11 - 220 + 5 * 11, 15 * 11 - 220 + 5 * 11])
+    paid = np.array([0, fees[0], fees[0], fees[:3].sum(), fees[:3].sum()])
+    np.testing.assert_allclose(value, [*(side * held - paid), gain])
+
+
+def test_the_orders_of_an_unchanged_trade_change_nothing(tmp_path: Path) -> None:
+    candles(tmp_path, [10, 10, 12, 11, 11, 11], [10, 12, 11, 11, 11, 11])
+    whole = one_trade(1, 3, 9.0)
+    orders = [order(1, 10.0, 10.0, entry=True), order(3, 10.0, 11.0, entry=False)]
+    told = whole.assign(fee_close=0.001, orders=[orders])
+    np.testing.assert_array_equal(marked(tmp_path, told), marked(tmp_path, whole))
+
+
 def test_risk_figures_of_a_known_curve() -> None:
     days = pd.date_range("2023-01-01", periods=366, freq="D", tz="UTC")
     returns = np.resize([0.02, -0.01], 365)

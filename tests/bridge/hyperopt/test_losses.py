@@ -69,6 +69,16 @@ def test_equity_is_marked_while_a_position_is_open() -> None:
     assert found[HOURS[20] : HOURS[39]].eq(980).all()
     costly = equity(flat, frames, BAR, HOURS[0], HOURS[-1], 1_000.0, cost=0.01)
     assert costly[HOURS[9]] == 1_000 and costly[HOURS[10]] == 999 and costly.iloc[-1] == 998
+    # the list tells the last size of a position; what is traded is what its orders say
+    orders = [
+        {"amount": amount, "safe_price": 100.0, "ft_is_entry": entry, "order_filled_timestamp": stamp}
+        for amount, entry, stamp in zip(
+            (3.0, 2.0, 1.0), (True, False, False), HOURS[[10, 12, 20]].as_unit("ms").asi8, strict=True
+        )
+    ]
+    changed = flat.assign(orders=[orders], fee_close=0.0)
+    costly = equity(changed, frames, BAR, HOURS[0], HOURS[-1], 1_000.0, cost=0.01)
+    assert [costly[HOURS[k]] for k in (9, 10, 12, 20)] == [1_000, 997, 995, 994]
 
 
 def test_daily_returns_end_with_ruin() -> None:

@@ -7,13 +7,14 @@ those in coins that are no longer traded, which vanish from it and come back at 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bascule.bridge.freqtrade import datafiles
 from bascule.core import BridgeError, Instrument, Timeframe
@@ -165,17 +166,20 @@ def marked(
     """Starting balance + profit of closed trades + profit of open ones at each candle's open.
 
     A position in an instrument that trades no more keeps its last price. At its exit a trade counts as
-    closed, at its entry not yet as open, as in freqtrade's spot record.
+    closed, at its entry not yet as open, as in freqtrade's spot record. A position that was changed while it
+    was open is worth what it held at each time, order by order: the trade list tells its last size only.
+    Funding counts when a trade is closed.
 
     Args:
         times: candle opens, UTC.
         start: balance before the first trade.
-        trades: freqtrade's trade list.
+        trades: freqtrade's trade list, with its ``orders`` where positions were changed.
         candles: pair → its candles (``date``, ``open``, ``close``).
     """
     import pandas as pd
 
     value = np.full(len(times), start)
+    stamps = times.as_unit("ms").asi8
     for pair, group in trades.groupby("pair"):
         frame = candles(str(pair)).set_index("date")
         # a missing candle has no open: the last close holds, as freqtrade fills it
@@ -185,10 +189,77 @@ def marked(
         left = times.searchsorted(pd.DatetimeIndex(group["close_date"]))
         numbers = group[["amount", "open_rate", "fee_open", "profit_abs"]].to_numpy(np.float64)
         sides = np.where(group["is_short"].to_numpy(np.bool_), -1.0, 1.0)
-        for first, last, side, (amount, rate, fee, profit) in zip(entered, left, sides, numbers, strict=True):
+        for first, last, side, (amount, rate, fee, profit), changes in zip(
+            entered, left, sides, numbers, changes_of(group), strict=True
+        ):
             value[last:] += profit
-            value[first:last] += amount * (side * (price[first:last] - rate) - fee * rate)
+            if not changes:
+                value[first:last] += amount * (side * (price[first:last] - rate) - fee * rate)
+                continue
+            for since, until, held, paid in _stretches(changes, stamps, int(last), side):
+                value[since:until] += side * held * price[since:until] + paid
     return pd.Series(value, times, name="equity")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A filled order of a position that was changed while it was open.
+
+    Attributes:
+        at: when it was filled, milliseconds since 1970.
+        amount: base units, > 0.
+        price: in the quote currency.
+        entry: it opened or increased the position.
+        fee: fraction of the value.
+    """
+
+    at: int
+    amount: float
+    price: float
+    entry: bool
+    fee: float
+
+
+def changes_of(trades: pd.DataFrame) -> list[tuple[Change, ...]]:
+    """The filled orders of each trade, oldest first; none of trades that were opened and closed in one go."""
+    if "orders" not in trades:
+        return [()] * len(trades)
+    opening = trades["fee_open"].to_numpy(np.float64)
+    closing = trades["fee_close"].to_numpy(np.float64)
+    found = []
+    for orders, fee_in, fee_out in zip(trades["orders"], opening, closing, strict=True):
+        filled = [one for one in orders if one["order_filled_timestamp"]]
+        found.append(
+            tuple(
+                Change(
+                    int(one["order_filled_timestamp"]),
+                    float(one["amount"]),
+                    float(one["safe_price"]),
+                    bool(one["ft_is_entry"]),
+                    float(fee_in if one["ft_is_entry"] else fee_out),
+                )
+                for one in sorted(filled, key=lambda one: int(one["order_filled_timestamp"]))
+            )
+            if len(filled) > 2
+            else ()
+        )
+    return found
+
+
+def _stretches(
+    changes: tuple[Change, ...], stamps: NDArray[np.int64], last: int, side: float
+) -> Iterator[tuple[int, int, float, float]]:
+    """Rows from and until, amount held, and cash gained or spent so far, between the orders of a trade."""
+    places = np.searchsorted(stamps, [one.at for one in changes])
+    # as for whole trades: an entry counts after its candle's open, an exit at it
+    begins = np.maximum.accumulate([int(k) + one.entry for k, one in zip(places, changes, strict=True)])
+    ends = [*begins[1:].tolist(), last]
+    held = paid = 0.0
+    for one, since, until in zip(changes, begins.tolist(), ends, strict=True):
+        sign = 1.0 if one.entry else -1.0
+        held += sign * one.amount
+        paid -= (sign * side + one.fee) * one.amount * one.price
+        yield since, min(until, last), held, paid
 
 
 def risk_figures(equity: pd.Series) -> dict[str, float]:

@@ -28,7 +28,7 @@ from freqtrade.exceptions import OperationalException
 from freqtrade.optimize.hyperopt_loss.hyperopt_loss_interface import IHyperOptLoss
 from pydantic import Field
 
-from bascule.bridge.freqtrade.results import marked
+from bascule.bridge.freqtrade.results import changes_of, marked
 from bascule.core import ConfigError, Settings, Timeframe
 from bascule.evaluate import SharpeStatistics, expected_best_sharpe
 from bascule.evaluate.rows import Float64Array
@@ -89,9 +89,14 @@ def equity(
     found = marked(times, balance, trades, lambda pair: processed[pair][["date", "open", "close"]])
     if cost and len(trades):
         paid = np.zeros(len(times) + 1)
+        changes = changes_of(trades)
+        plain = trades[[not one for one in changes]]
         for when, rate in (("open_date", "open_rate"), ("close_date", "close_rate")):
-            place = times.searchsorted(pd.DatetimeIndex(trades[when]))
-            np.add.at(paid, place, cost * (trades["amount"] * trades[rate]).to_numpy(np.float64))
+            place = times.searchsorted(pd.DatetimeIndex(plain[when]))
+            np.add.at(paid, place, cost * (plain["amount"] * plain[rate]).to_numpy(np.float64))
+        orders = [order for one in changes for order in one]
+        place = np.searchsorted(times.as_unit("ms").asi8, [order.at for order in orders])
+        np.add.at(paid, place, [cost * order.amount * order.price for order in orders])
         found = found - np.cumsum(paid)[:-1]
     return found
 
