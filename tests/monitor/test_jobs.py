@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from bascule.core import ConfigError
+from bascule.core import ConfigError, StoreError
 from bascule.monitor import schema
 from bascule.monitor.jobs import JobRunner, JobSettings, Scheduler, _now, ask
 from bascule.monitor.schema import Database
@@ -76,6 +76,45 @@ def test_a_run_over_its_limit_is_ended_with_its_children(tmp_path: Path) -> None
             if Path(f"/proc/{child}/stat").read_text().split()[2] == "Z":
                 raise ProcessLookupError
             time.sleep(0.02)
+
+
+def test_ctrl_c_ends_the_job_that_it_waits_for(tmp_path: Path) -> None:
+    one = runner(tmp_path, job("endless", "echo $$ > pid; exec sleep 60"))
+
+    def interrupt() -> None:
+        wait_for(tmp_path / "pid")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        one.start("endless")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+    assert states(one) == [("endless", "failed")]
+    assert runner(tmp_path, job("endless", "true")).start("endless").status == "done"
+
+
+def test_a_database_that_is_away_for_a_while_ends_nothing(tmp_path: Path) -> None:
+    class Away(JobRunner):
+        looks = 0
+
+        def recover(self) -> int:
+            self.looks += 1
+            if self.looks == 1:
+                raise StoreError("away")
+            return super().recover()
+
+    one = Away(Database(tmp_path / "m.sqlite"), [job("asked", "true")], tmp_path, tmp_path / "logs")
+    ask(one.database, "asked", "key", {}, now=_now())
+    stop = threading.Event()
+    thread = threading.Thread(target=Scheduler(one).run, args=(stop,))
+    thread.start()
+    end = time.monotonic() + 20
+    while states(one) != [("asked", "done")]:
+        assert time.monotonic() < end and thread.is_alive()
+        time.sleep(0.05)
+    stop.set()
+    thread.join(20)
 
 
 def test_what_was_asked_for_runs_once_with_its_arguments(tmp_path: Path) -> None:

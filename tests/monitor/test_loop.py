@@ -26,6 +26,7 @@ from bascule.core import ConfigError
 from bascule.monitor import schema
 from bascule.monitor.loop import Monitor, rule_book
 from bascule.monitor.metrics import Exposed, MetricsServer
+from bascule.monitor.notify import Apprise
 from bascule.monitor.read import Reader
 from bascule.monitor.samples import METRICS
 from bascule.monitor.schema import Database
@@ -64,6 +65,27 @@ def test_a_bot_is_measured_and_a_silent_one_too(tmp_path: Path) -> None:
     # bought 20 bp too dear, sold 10 bp too cheap; weighted by value
     weights = 10 * 100.2, 5 * 99.9
     assert values["fills.slippage_bps"] == pytest.approx((20 * weights[0] + 10 * weights[1]) / sum(weights))
+
+
+def test_the_stop_of_a_short_is_a_purchase(tmp_path: Path) -> None:
+    bot = FakeBot()
+    (trade,) = bot.trades
+    trade["is_short"] = True
+    trade["orders"] = [{**trade["orders"][0], "ft_order_side": "stoploss"}]  # bought back 20 bp too dear
+    with bot_server(bot) as url:
+        monitor = Monitor(MonitorSettings.read(configured(tmp_path, url)))
+        monitor.cycle(NOW, patience=10.0)
+        monitor.close()
+    (seen,) = Reader(tmp_path / "m.sqlite").bots()
+    assert seen.values["fills.slippage_bps"] == pytest.approx(20.0)
+
+
+@pytest.mark.filterwarnings("ignore:.imghdr.:DeprecationWarning")  # imported by Apprise
+def test_an_address_that_is_none_is_not_shown() -> None:
+    for address in ("tgram:/1234:a-token/5", "a-token", "nothing://a-token"):
+        with pytest.raises(ConfigError, match="address 1") as caught:
+            Apprise(address)
+        assert "token" not in str(caught.value)
 
 
 def test_the_highest_equity_outlives_a_restart(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,8 +40,8 @@ def run(
     _log()
     monitor = Monitor(settings)
     if once:
-        did = monitor.cycle(datetime.now(UTC), patience=600.0)
-        monitor.close()
+        with closing(monitor):
+            did = monitor.cycle(datetime.now(UTC), patience=600.0)
         counts = (did.samples, len(did.taken.events), did.ended, did.sent)
         names = ("samples", "events", "actions", "messages")
         told = dict(zip(names, counts, strict=True))

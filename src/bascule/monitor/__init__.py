@@ -5,7 +5,7 @@
    interval that the backtest leads to expect. Sources that read candles measure any past time as they
    measure now; the others (bots, venues) only now.
 2. *Judge*: ``rules.py`` is a pure state machine with hysteresis, readings in a row and a cool-down.
-   ``journal.py`` writes samples, rule states, events and planned actions in one transaction
+   ``journal.py`` writes samples, rule states, events and planned actions (``records.py``) in one transaction
    (``schema.py``: SQLite, or PostgreSQL by URL). A process that is killed loses nothing and does nothing
    twice: before the commit nothing happened, after it everything is on disk.
 3. *Act*: ``actions.py`` carries out what is planned: halt, hedge or flatten by the emergency plan of

@@ -23,7 +23,8 @@ from bascule.bridge.freqtrade import emergency
 from bascule.core import BasculeError, BridgeError, ConfigError, files
 from bascule.monitor.botapi import BotApi
 from bascule.monitor.jobs import ask
-from bascule.monitor.journal import Action, Journal
+from bascule.monitor.journal import Journal
+from bascule.monitor.records import Action
 from bascule.monitor.rotation import rotate
 from bascule.monitor.schema import seconds
 from bascule.monitor.settings import BotSettings, MonitorSettings
@@ -160,7 +161,9 @@ class Actuator:
             told, problem = "", error.message
         if problem:
             raise BridgeError(
-                f"{takes_over} runs, but {action.target} was not halted: {problem}", where="switch_venue"
+                f"{takes_over} runs, but {action.target} was not halted: {problem}",
+                where="switch_venue",
+                remedy="it is tried again; halt it by hand: bascule emergency halt",
             )
         started = str(answer.get("status", "started")) if isinstance(answer, dict) else "started"
         return f"{action.target}: {told}; {takes_over}: {started}"

@@ -94,15 +94,15 @@ class BotApi:
         if answer.is_error:
             raise self._problem(f"login: status {answer.status_code}")
         found = answer.json()
-        if not isinstance(found, dict) or "access_token" not in found:
+        if not _has_token(found):
             raise self._problem("login: the answer holds no token")
         self._access, self._refresh = found["access_token"], found.get("refresh_token")
 
     def _renew(self) -> None:
         if self._refresh is not None:
             answer = self._client.post("/token/refresh", headers={"Authorization": f"Bearer {self._refresh}"})
-            if answer.is_success:
-                self._access = answer.json().get("access_token")
+            if answer.is_success and _has_token(found := answer.json()):
+                self._access = found["access_token"]
                 return
         self._log_in()
 
@@ -112,6 +112,10 @@ class BotApi:
             where=f"bot {self.name} ({self.url})",
             remedy="check that it runs, its address, and user and password of its api_server",
         )
+
+
+def _has_token(answer: Any) -> bool:
+    return isinstance(answer, dict) and "access_token" in answer
 
 
 def _detail(answer: httpx.Response) -> str:

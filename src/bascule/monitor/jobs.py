@@ -33,7 +33,7 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import Field, field_validator
 
-from bascule.core import BasculeError, ConfigError, Settings
+from bascule.core import BasculeError, ConfigError, Settings, StoreError
 from bascule.monitor import schema
 from bascule.monitor.rules import Duration
 from bascule.monitor.schema import Database, seconds
@@ -129,6 +129,9 @@ class JobRunner:
                 run = self._run(job, arguments or {}, lock)
             except (OSError, KeyError, IndexError, ValueError) as error:
                 run = JobRun(name, "failed", None, f"it could not start: {type(error).__name__}: {error}")
+            except KeyboardInterrupt:
+                self._write(key, status="failed", ended=seconds(_now()), outcome="interrupted")
+                raise
             self._write(key, status=run.status, ended=seconds(_now()), code=run.code, outcome=run.outcome)
         log.info("job %s: %s", name, run.status)
         return run
@@ -159,6 +162,10 @@ class JobRunner:
                     self._write(key, status="waiting" if asked else "lost", outcome="its process ended")
                     count += 1
         return count
+
+    def refuse(self, key: str, why: str) -> None:
+        """Give up what was asked for under this key."""
+        self._write(key, status="failed", ended=seconds(_now()), outcome=why)
 
     def stop(self) -> None:
         """End the runs of this runner, now and from now on."""
@@ -199,12 +206,16 @@ class JobRunner:
             )
             deadline = time.monotonic() + job.limit
             ended = ""
-            while process.poll() is None:
-                if self._stop.is_set() or time.monotonic() >= deadline:
-                    ended = "stopped" if self._stop.is_set() else f"it took longer than {job.limit:g} s"
-                    _end(process)
-                    break
-                self._stop.wait(0.05)
+            try:
+                while process.poll() is None:
+                    if self._stop.is_set() or time.monotonic() >= deadline:
+                        ended = "stopped" if self._stop.is_set() else f"it took longer than {job.limit:g} s"
+                        _end(process)
+                        break
+                    self._stop.wait(0.05)
+            except KeyboardInterrupt:  # of this process alone: the command has a session of its own
+                _end(process)
+                raise
         code = process.wait()
         tail = _tail(path, begin)
         if ended:
@@ -239,7 +250,10 @@ class Scheduler:
             while not stop.wait(_POLL):
                 # it sleeps until the next start by a clock that may be set meanwhile
                 scheduler.wakeup()
-                self._serve(working)
+                try:
+                    self._serve(working)
+                except StoreError as error:
+                    log.error("%s", error)  # the database is away for now: what runs goes on
         finally:
             self.runner.stop()
             scheduler.shutdown(wait=True)
@@ -265,10 +279,12 @@ class Scheduler:
     def _start(self, name: str, key: str = "", arguments: Mapping[str, Any] | None = None) -> None:
         try:
             self.runner.start(name, key=key, arguments=arguments)
+        except StoreError as error:
+            log.error("job %s: %s", name, error)  # how it ended is not written: `recover` finds its free lock
         except BasculeError as error:
             log.error("job %s: %s", name, error)
             if key:
-                self.runner._write(key, status="failed", ended=seconds(_now()), outcome=str(error))
+                self.runner.refuse(key, str(error))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,6 @@ cursor. After the commit all of it is on disk.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +22,7 @@ import sqlalchemy as sa
 
 from bascule.core import files
 from bascule.monitor import schema
+from bascule.monitor.records import Action, Event, Taken, action_of, event_of
 from bascule.monitor.rules import (
     AHEAD,
     ActionSettings,
@@ -39,74 +39,6 @@ from bascule.monitor.samples import Sample
 from bascule.monitor.schema import Database, seconds, time_of
 
 _CHUNK = 5_000  # rows of one statement
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that was found.
-
-    Attributes:
-        id: rising number.
-        at: when.
-        kind: ``fired``, ``cleared``, or ``action`` (one that failed for good).
-        rule: name of the rule.
-        subject: of whom.
-        level: how bad.
-        text: in a sentence.
-        value: that it came from.
-        closed: of a firing: when it was over; None = it still holds.
-    """
-
-    id: int
-    at: datetime
-    kind: str
-    rule: str
-    subject: str
-    level: str
-    text: str
-    value: float
-    closed: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Action:
-    """Something to do, or done.
-
-    Attributes:
-        id: rising number.
-        key: the same for the same deed, whoever plans it.
-        at: when it was planned.
-        do: kind, as in `ActionSettings`.
-        target: bot or job.
-        arguments: further settings, and what the action itself noted.
-        reason: the event in a sentence.
-        status: ``planned``, ``done`` or ``failed``.
-        outcome: what came of it.
-        attempts: so far.
-        tried: last attempt.
-        ended: when it was done or given up.
-    """
-
-    id: int
-    key: str
-    at: datetime
-    do: str
-    target: str
-    arguments: Mapping[str, Any]
-    reason: str
-    status: str
-    outcome: str
-    attempts: int
-    tried: datetime | None
-    ended: datetime | None
-
-
-@dataclass(frozen=True)
-class Taken:
-    """What a `take` led to: the events and actions that are new."""
-
-    events: tuple[Event, ...]
-    actions: tuple[Action, ...]
 
 
 class Journal:
@@ -248,7 +180,7 @@ class Journal:
         found = connection.execute(
             sa.select(table).where(table.c.event >= events[0].id).order_by(table.c.id)
         ).mappings()
-        return Taken(tuple(events), tuple(_action(row) for row in found))
+        return Taken(tuple(events), tuple(action_of(row) for row in found))
 
     def _close(self, connection: sa.Connection, over: Sequence[Mapping[str, Any]]) -> None:
         table = schema.events
@@ -306,7 +238,7 @@ class Journal:
             rows = connection.execute(
                 sa.select(table).where(table.c.status == "planned").order_by(table.c.id)
             ).mappings()
-            return tuple(_action(row) for row in rows)
+            return tuple(action_of(row) for row in rows)
 
     def note(self, action: Action, **arguments: Any) -> Action:
         """Write down what an action must know when it is begun again, before it does anything."""
@@ -315,7 +247,7 @@ class Journal:
         with self.database.write() as connection:
             connection.execute(table.update().where(table.c.id == action.id).values(arguments=merged))
             row = connection.execute(sa.select(table).where(table.c.id == action.id)).mappings().one()
-        return _action(row)
+        return action_of(row)
 
     def tried(self, action: Action, outcome: str, *, now: datetime, status: str = "planned") -> None:
         """Write down an attempt: ``planned`` = it failed and is tried again, or how it ended."""
@@ -405,25 +337,3 @@ def _insert(connection: sa.Connection, table: sa.Table) -> Any:
     from sqlalchemy.dialects import sqlite
 
     return sqlite.insert(table)
-
-
-def _action(row: Mapping[Any, Any]) -> Action:
-    return Action(
-        row["id"], row["key"], _at(row["at"]), row["do"], row["target"], dict(row["arguments"]),
-        row["reason"], row["status"], row["outcome"], row["attempts"], time_of(row["tried"]),
-        time_of(row["ended"]),
-    )  # fmt: skip
-
-
-def event_of(row: Mapping[Any, Any]) -> Event:
-    """An event from its row."""
-    return Event(
-        row["id"], _at(row["at"]), row["kind"], row["rule"], row["subject"], row["level"], row["text"],
-        row["value"], time_of(row["closed"]),
-    )  # fmt: skip
-
-
-def _at(value: float) -> datetime:
-    found = time_of(value)
-    assert found is not None
-    return found

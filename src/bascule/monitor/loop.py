@@ -28,9 +28,10 @@ import yaml
 from bascule.core import BasculeError, ConfigError
 from bascule.monitor.actions import Actuator
 from bascule.monitor.botapi import BotApi
-from bascule.monitor.journal import Journal, Taken
+from bascule.monitor.journal import Journal
 from bascule.monitor.metrics import Exposed, MetricsServer
 from bascule.monitor.notify import Apprise, Channel, Notifier
+from bascule.monitor.records import Taken
 from bascule.monitor.rules import RuleBook
 from bascule.monitor.samples import Sample, sample
 from bascule.monitor.schema import Database

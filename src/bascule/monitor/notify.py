@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from bascule.core import BridgeError, ConfigError
 from bascule.monitor import schema
-from bascule.monitor.journal import Event, event_of
+from bascule.monitor.records import Event, event_of
 from bascule.monitor.schema import Database, seconds
 from bascule.monitor.settings import NotifySettings
 
@@ -61,8 +61,10 @@ class Apprise:
             if line.startswith("#"):
                 continue
             if not self._apprise.add(line):
+                kind, mark, _ = line.partition("://")
+                shown = f" ({kind}://…)" if mark else ""  # without the mark it could be all token
                 raise ConfigError(
-                    f"address {number} ({line.partition('://')[0]}://…) is not one that Apprise knows",
+                    f"address {number}{shown} is not one that Apprise knows",
                     where="notify.urls",
                     remedy="see Apprise's list of services for its form",
                 )

@@ -18,7 +18,8 @@ import sqlalchemy as sa
 
 from bascule.core import ConfigError, Progress, silent
 from bascule.monitor import schema
-from bascule.monitor.journal import Action, Event, Journal
+from bascule.monitor.journal import Journal
+from bascule.monitor.records import Action, Event
 from bascule.monitor.rules import Rule
 from bascule.monitor.samples import METRICS, Sample
 from bascule.monitor.schema import Database, seconds, time_of

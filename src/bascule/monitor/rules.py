@@ -109,7 +109,7 @@ class Rule(Settings):
             )
         if self.clear is not None and self.absent is not None:
             raise ValueError("absent clears with the next value: leave clear out")
-        limit = self.above if self.above is not None else self.below
+        limit = self.threshold
         if isinstance(limit, float) and isinstance(self.clear, float):
             inside = self.clear <= limit if self.above is not None else self.clear >= limit
             if not inside:
@@ -120,29 +120,28 @@ class Rule(Settings):
         """Whether it looks at such samples."""
         return metric == self.metric and fnmatchcase(subject, self.subject)
 
+    @property
+    def threshold(self) -> float | End | None:
+        """`above` or `below`, whichever is given."""
+        return self.above if self.above is not None else self.below
+
     def beyond(self, one: Sample) -> bool:
         """Whether a sample is past the threshold; False where the sample lacks the interval asked for."""
-        return self._past(one, self.above if self.above is not None else self.below)
-
-    def over(self, one: Sample) -> bool:
-        """Whether a sample ends what fires."""
-        limit = (
-            self.clear if self.clear is not None else (self.above if self.above is not None else self.below)
-        )
-        at = _end(one, limit)
-        if at is None:
-            return False
-        return one.value <= at if self.above is not None else one.value >= at
-
-    def _past(self, one: Sample, limit: float | End | None) -> bool:
-        at = _end(one, limit)
+        at = self.limit(one)
         if at is None:
             return False
         return one.value > at if self.above is not None else one.value < at
 
+    def over(self, one: Sample) -> bool:
+        """Whether a sample ends what fires; False where the sample lacks the interval asked for."""
+        at = _end(one, self.clear if self.clear is not None else self.threshold)
+        if at is None:
+            return False
+        return one.value <= at if self.above is not None else one.value >= at
+
     def limit(self, one: Sample) -> float | None:
         """The threshold as a number."""
-        return _end(one, self.above if self.above is not None else self.below)
+        return _end(one, self.threshold)
 
 
 class RuleBook(Settings):

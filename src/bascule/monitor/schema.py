@@ -74,7 +74,7 @@ messages = sa.Table(
     sa.Column("title", sa.Text, nullable=False),
     sa.Column("text", sa.Text, nullable=False),
     sa.Column("events", sa.Integer, nullable=False),
-    sa.Column("status", sa.Text, nullable=False),  # waiting, sent, failed
+    sa.Column("status", sa.Text, nullable=False),  # waiting, sent, failed; kept: there is no channel
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("tried", sa.Double),
     sa.Column("error", sa.Text, nullable=False),

@@ -112,11 +112,13 @@ class Bot:
         filled = [(o, t) for o, t in orders if float(o.get("filled") or 0.0) > 0.0 and _price(o) > 0.0]
         opens = self._opens([order for order, _ in filled], timeframe)
         total = weight = 0.0
-        for order, _ in filled:
+        for order, trade in filled:
             expected = opens.get(str(order["order_id"])) or float(order.get("price") or 0.0)
             if expected <= 0.0:
                 continue
-            side = 1.0 if order.get("ft_order_side") == "buy" else -1.0
+            kind = order.get("ft_order_side")
+            bought = kind == "buy" or (kind == "stoploss" and trade.get("is_short"))
+            side = 1.0 if bought else -1.0
             paid = _price(order)
             value = float(order["filled"]) * paid
             total += value * side * (paid / expected - 1.0) * 1e4

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from bascule.core import Timeframe, moment
+from bascule.core import BundleError, Timeframe, moment
 from bascule.monitor.samples import Sample, aware, naive, sample
 from bascule.monitor.settings import DataSettings, ModelStoreSettings, VenueSettings
 
@@ -105,7 +105,6 @@ class Models:
         Raises:
             BundleError: a record is damaged, or no model was promoted yet.
         """
-        from bascule.core import BundleError
         from bascule.models import Champions
         from bascule.models.predictor import read_meta
 

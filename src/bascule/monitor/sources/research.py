@@ -378,7 +378,7 @@ def _legs(alpha: FloatArray, share: float) -> list[BoolArray]:
 
 
 def recent_scores(settings: MonitorSettings, texts: Mapping[str, str]) -> dict[str, float]:
-    """|mean rank IC| / standard error with its sign, of each factor text over the recent known rows."""
+    """Mean rank IC over its standard error (Newey-West), of each factor text over the recent known rows."""
     from bascule.data.store import Store
     from bascule.evaluate import ic_series, summarise
     from bascule.signals import Bundle, FactorText, features, with_members
