@@ -31,7 +31,16 @@ from pydantic import Field
 from bascule.core import ConfigError, DataError, Instrument, Timeframe, moment
 from bascule.data.sources.chunked import Chunk, Note
 from bascule.data.sources.context import Context
-from bascule.data.sources.exchange import MARK, PRICES, TAKER, VOLUMES
+from bascule.data.sources.fields import (
+    FUNDING,
+    LONG_SHORT,
+    MARK,
+    OPEN_INTEREST,
+    OPEN_VALUE,
+    PRICES,
+    TAKER,
+    VOLUMES,
+)
 from bascule.data.sources.filearchive import (
     FileArchive,
     FileArchiveSettings,
@@ -73,15 +82,13 @@ class _Layout:
 _LAYOUTS: dict[str, _Layout] = {
     "klines": _Layout((0, 1, 2, 3, 4, 5, 7, 8, 9), (*PRICES, *VOLUMES, *TAKER)),
     "markPriceKlines": _Layout((0, 1, 2, 3, 4), MARK),
-    "fundingRate": _Layout(
-        (0, 2), (FieldSpec("funding_rate", "1/interval", "rate paid by longs"),), daily=False
-    ),
+    "fundingRate": _Layout((0, 2), FUNDING, daily=False),
     "metrics": _Layout(
         (0, 2, 3, 6, 5, 7),
         (
-            FieldSpec("open_interest", "base", "coins in open positions"),
-            FieldSpec("open_interest_value", "USD", "value of open positions"),
-            FieldSpec("long_short_ratio", "1", "accounts long/short"),
+            *OPEN_INTEREST,
+            *OPEN_VALUE,
+            *LONG_SHORT,
             FieldSpec("top_long_short_ratio", "1", "positions long/short of the largest accounts"),
             FieldSpec("taker_ratio", "1", "taker buy volume / taker sell volume"),
         ),

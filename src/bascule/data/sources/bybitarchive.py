@@ -23,7 +23,7 @@ from pydantic import Field
 from bascule.core import Instrument, Timeframe
 from bascule.data.sources.chunked import Chunk, Note
 from bascule.data.sources.context import Context
-from bascule.data.sources.exchange import PRICES, TAKER, VOLUMES
+from bascule.data.sources.fields import PRICES, TAKER, VOLUMES
 from bascule.data.sources.filearchive import (
     FileArchive,
     FileArchiveSettings,

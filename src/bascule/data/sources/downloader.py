@@ -23,14 +23,9 @@ from bascule.data.readers import read_freqtrade
 from bascule.data.sources.canonical import settle, typed
 from bascule.data.sources.chunked import span
 from bascule.data.sources.context import Context
-from bascule.data.sources.exchange import PRICES, VOLUMES
+from bascule.data.sources.fields import CARRIED, PRICES, VOLUMES
 from bascule.data.sources.http import excerpt
-from bascule.data.sources.spec import Fetched, FetchReport, FieldSpec, SourceSpec
-
-_FUTURES = (
-    FieldSpec("funding_rate", "1/interval", "rate settled at the open of the candle or within it"),
-    FieldSpec("mark", "quote", "close of the mark price"),
-)
+from bascule.data.sources.spec import Fetched, FetchReport, SourceSpec
 
 
 class DownloaderSettings(Settings):
@@ -66,7 +61,7 @@ class FreqtradeDownloader:
             period=self._timeframe.delta,
             lag=np.timedelta64(0, "s"),
             lag_reason="a candle is known at its close",
-            fields=(*PRICES, VOLUMES[0], *(_FUTURES if settings.market == "futures" else ())),
+            fields=(*PRICES, VOLUMES[0], *(CARRIED if settings.market == "futures" else ())),
         )
 
     @property

@@ -15,9 +15,9 @@ from pydantic import Field
 
 from bascule.core import DataError, Instrument
 from bascule.data.rows import BoolArray, Int64Array
-from bascule.data.sources.chunked import ChunkedSource, Note
+from bascule.data.sources.chunked import Note
 from bascule.data.sources.context import Context
-from bascule.data.sources.http import HttpClient, HttpSettings
+from bascule.data.sources.http import HttpSettings, HttpSource
 from bascule.data.sources.spec import SourceSpec
 
 if TYPE_CHECKING:
@@ -40,28 +40,15 @@ class FileArchiveSettings(HttpSettings):
     timeframe: str = Field("1h", description="candle length, where the data set has candles")
 
 
-class FileArchive(ChunkedSource):
+class FileArchive(HttpSource):
     """Base of archives: a chunk is a file. A file that is not there is told in the report's notes."""
 
     # a file that is missing may still be published: only after this time nothing is final
     _final_after: ClassVar[np.timedelta64] = 3 * _DAY
 
     def __init__(self, settings: FileArchiveSettings, spec: SourceSpec, context: Context) -> None:
-        super().__init__(spec, context)
+        super().__init__(spec, settings.base_url, settings, context)
         self._settings = settings
-        self._http = HttpClient(spec.name, settings.base_url, settings, context)
-
-    def _identity(self) -> Any:
-        return self._settings.base_url
-
-    def _traffic(self) -> tuple[int, int]:
-        return self._http.requests, self._http.retries
-
-    def _skew(self) -> float | None:
-        return self._http.skew_seconds
-
-    def _close(self) -> None:
-        self._http.close()
 
     def _named(self, instruments: Sequence[str]) -> Sequence[str]:
         """The instruments, which an archive must be told.

@@ -13,17 +13,12 @@ from pydantic import Field
 from bascule.core import DataError, Settings, Timeframe
 from bascule.data.readers import read_freqtrade, read_long
 from bascule.data.sources.context import Context
-from bascule.data.sources.exchange import PRICES, VOLUMES
+from bascule.data.sources.fields import CARRIED, PRICES, VOLUMES
 from bascule.data.sources.own import RangeSource, candles
 from bascule.data.sources.spec import FieldSpec
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FUTURES = (
-    FieldSpec("funding_rate", "1/interval", "rate settled at the open of the candle or within it"),
-    FieldSpec("mark", "quote", "close of the mark price"),
-)
 
 
 class LongFileSettings(Settings):
@@ -91,7 +86,7 @@ class FreqtradeFolder(WholeSource):
 
     def __init__(self, settings: FreqtradeFolderSettings, context: Context) -> None:
         timeframe = Timeframe.parse(settings.timeframe, where="freqtrade.timeframe")
-        fields = (*PRICES, VOLUMES[0], *(FUTURES if settings.market == "futures" else ()))
+        fields = (*PRICES, VOLUMES[0], *(CARRIED if settings.market == "futures" else ()))
         super().__init__("freqtrade.folder", timeframe, fields, context)
         self._settings = settings
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from bascule.core import Timeframe
 from bascule.data.sources.context import Context
-from bascule.data.sources.exchange import PRICES, VOLUMES
-from bascule.data.sources.files import FUTURES, WholeSource
+from bascule.data.sources.fields import CARRIED, PRICES, VOLUMES
+from bascule.data.sources.files import WholeSource
 from bascule.data.synthetic import SyntheticSettings, generate
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ class GeneratedMarket(WholeSource):
 
     def __init__(self, settings: SyntheticSettings, context: Context) -> None:
         timeframe = Timeframe.parse(settings.timeframe, where="synthetic.timeframe")
-        fields = (*PRICES, *VOLUMES, *(FUTURES if settings.market == "futures" else ()))
+        fields = (*PRICES, *VOLUMES, *(CARRIED if settings.market == "futures" else ()))
         super().__init__("synthetic", timeframe, fields, context)
         self._settings = settings
 

@@ -1,4 +1,7 @@
-"""A small HTTP client for sources without a maintained one: pacing, retries, one clear error."""
+"""A small HTTP client for sources without a maintained one: pacing, retries, one clear error.
+
+`HttpSource` is the base of sources that ask one server through it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from bascule.core import DataError
+from bascule.data.sources.chunked import ChunkedSource
 from bascule.data.sources.context import Context
 from bascule.data.sources.retry import (
     RETRYABLE_STATUS,
@@ -19,6 +23,7 @@ from bascule.data.sources.retry import (
     http_date,
     retry_after,
 )
+from bascule.data.sources.spec import SourceSpec
 
 if TYPE_CHECKING:
     import httpx
@@ -41,28 +46,18 @@ class HttpClient:
         base_url: scheme, host and path prefix.
         settings: pacing and retries.
         context: time, pause and dice.
-        headers: sent with each request.
 
     Attributes:
         skew_seconds: the server's clock less our own, from the last ``Date`` header (a resolution of one
             second), None before the first reply.
     """
 
-    def __init__(
-        self,
-        source: str,
-        base_url: str,
-        settings: HttpSettings,
-        context: Context,
-        *,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, source: str, base_url: str, settings: HttpSettings, context: Context) -> None:
         self.source = source
         self.base_url = base_url.rstrip("/")
         self.skew_seconds: float | None = None
         self._settings = settings
         self._context = context
-        self._headers = {"User-Agent": "bascule", **(headers or {})}
         self._retry = Retry(settings, context)
         self._last: np.datetime64 | None = None
         self._client: httpx.Client | None = None
@@ -92,7 +87,6 @@ class HttpClient:
         Raises:
             DataError: refused (4xx); unreachable, or still not decodable, after all retries.
         """
-
         return self._decoded(path, query, lambda body: decode(body or b""), missing_ok=False)
 
     def found(self, path: str, decode: Callable[[bytes], T]) -> T | None:
@@ -134,7 +128,9 @@ class HttpClient:
 
         if self._client is None:
             self._client = httpx.Client(
-                headers=self._headers, timeout=self._settings.timeout_seconds, follow_redirects=True
+                headers={"User-Agent": "bascule"},
+                timeout=self._settings.timeout_seconds,
+                follow_redirects=True,
             )
         self._pace()
         try:
@@ -161,6 +157,33 @@ class HttpClient:
                 remedy="check instruments, range, API key and base URL",
             )
         return reply.content
+
+
+class HttpSource(ChunkedSource):
+    """Base of sources that ask one server, by ``self._http``.
+
+    Args:
+        spec: what it delivers.
+        base_url: of the server; part of what a journalled chunk is known by.
+        settings: pacing and retries.
+        context: time, pause, dice, journal.
+    """
+
+    def __init__(self, spec: SourceSpec, base_url: str, settings: HttpSettings, context: Context) -> None:
+        super().__init__(spec, context)
+        self._http = HttpClient(spec.name, base_url, settings, context)
+
+    def _identity(self) -> Any:
+        return self._http.base_url
+
+    def _traffic(self) -> tuple[int, int]:
+        return self._http.requests, self._http.retries
+
+    def _skew(self) -> float | None:
+        return self._http.skew_seconds
+
+    def _close(self) -> None:
+        self._http.close()
 
 
 def excerpt(text: str, length: int = 200) -> str:

@@ -25,7 +25,7 @@ from bascule.data.resample import resample
 from bascule.data.rows import OHLC, Rows
 from bascule.data.sources.chunked import Chunk, Note
 from bascule.data.sources.context import Context
-from bascule.data.sources.exchange import PRICES, VOLUMES
+from bascule.data.sources.fields import FUNDING, PRICES, VOLUMES
 from bascule.data.sources.filearchive import (
     FileArchive,
     FileArchiveSettings,
@@ -34,7 +34,7 @@ from bascule.data.sources.filearchive import (
     table,
     unzipped,
 )
-from bascule.data.sources.spec import FieldSpec, SourceSpec
+from bascule.data.sources.spec import SourceSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,7 +147,7 @@ def _spec(settings: OkxArchiveSettings, timeframe: Timeframe) -> SourceSpec:
             0 * second,
             1 * second,
             "a rate is final at its settlement",
-            (FieldSpec("funding_rate", "1/interval", "rate paid by longs"),),
+            FUNDING,
         )
     return SourceSpec(
         f"{name}:{timeframe}",

@@ -16,7 +16,7 @@ import numpy as np
 from bascule.core import ConfigError, Settings, Timeframe
 from bascule.data.sources.chunked import Chunk, ChunkedSource, Note
 from bascule.data.sources.context import Context
-from bascule.data.sources.exchange import PRICES, VOLUMES
+from bascule.data.sources.fields import PRICES, VOLUMES
 from bascule.data.sources.spec import FieldSpec, SourceSpec
 
 if TYPE_CHECKING:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from bascule.core import Moment, Progress, silent
+from bascule.data.rows import AVAILABLE
+from bascule.data.slow import Scope
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Scope = Literal["instrument", "asset", "venue", "global"]
 GLOBAL = "GLOBAL"
-INDEX = ("time", "available_time", "instrument")
+INDEX = ("time", AVAILABLE, "instrument")
 
 
 @dataclass(frozen=True)

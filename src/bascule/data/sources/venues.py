@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Venue = Literal["binance", "bybit", "okx", "upbit"]
 Market = Literal["spot", "futures"]
-MS = np.timedelta64(1, "ms")
 # columns of a candle as `parse_ohlcv` below gives it
 CANDLE = ("time", "open", "high", "low", "close", "volume", "quote_volume", "trades", "taker_buy_volume")
 
