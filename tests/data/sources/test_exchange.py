@@ -111,6 +111,18 @@ def test_a_server_that_cuts_pages_shorter_than_promised(
     pd.testing.assert_frame_equal(one.fetch("2023-12-10", "2024-01-10").frame, whole)
 
 
+def test_a_server_that_passes_over_the_end_of_a_page(venue: Callable[..., Venue]) -> None:
+    """All its pages are full: they must not be split until nothing is left of them."""
+    one = venue()
+    whole = one.fetch("2023-06-01", "2024-01-10").frame
+    path = "/api/v3/klines"
+    honest = one.wire.routes[path]
+    one.wire.routes[path] = lambda query: honest({k: v for k, v in query.items() if k != "endTime"})
+    fetched = one.fetch("2023-06-01", "2024-01-10")
+    pd.testing.assert_frame_equal(fetched.frame, whole)
+    assert fetched.report.requests < 20
+
+
 def test_statistics_older_than_the_venue_keeps(venue: Callable[..., Venue]) -> None:
     fetched = venue().fetch(
         "2023-12-01", "2024-01-10", "BTC_USDT_USDT", market="futures", kind="open_interest"

@@ -28,6 +28,16 @@ from pydantic import Field
 from bascule.core import ConfigError, DataError, Timeframe
 from bascule.data.sources.chunked import Chunk, ChunkedSource, Note, grid
 from bascule.data.sources.context import Context
+from bascule.data.sources.fields import (
+    FUNDING,
+    LONG_SHORT,
+    MARK,
+    OPEN_INTEREST,
+    OPEN_VALUE,
+    PRICES,
+    TAKER,
+    VOLUMES,
+)
 from bascule.data.sources.spec import FieldSpec, SourceSpec
 from bascule.data.sources.venues import CANDLE, VenueClient, VenueSettings, milliseconds, stamped
 
@@ -37,22 +47,6 @@ if TYPE_CHECKING:
 Kind = Literal["candles", "mark", "funding", "open_interest", "long_short"]
 _SECOND = np.timedelta64(1, "s")
 _DAY = np.timedelta64(1, "D")
-
-PRICES = tuple(FieldSpec(n, "quote", f"{n} price of the candle") for n in ("open", "high", "low", "close"))
-MARK = tuple(
-    FieldSpec(f"mark_{n}", "quote", f"{n} mark price of the candle") for n in ("open", "high", "low", "close")
-)
-VOLUMES = (
-    FieldSpec("volume", "base", "coins traded (contracts are converted to coins)"),
-    FieldSpec("quote_volume", "quote", "value traded"),
-)
-TAKER = (
-    FieldSpec("trades", "1", "number of trades"),
-    FieldSpec("taker_buy_volume", "base", "coins bought by takers; the rest was sold by takers"),
-)
-_OPEN_INTEREST = FieldSpec("open_interest", "base", "coins in open positions")
-_OPEN_VALUE = FieldSpec("open_interest_value", "USD", "value of open positions")
-
 _CAUTIOUS = "whether a stamp starts or ends its period is not documented: taken as the start, plus a minute"
 
 
@@ -79,20 +73,18 @@ _PLANS: dict[tuple[str, str], _Plan] = {
     ("binance", "mark"): _Plan(1_000, MARK),
     ("bybit", "mark"): _Plan(1_000, MARK),
     ("okx", "mark"): _Plan(100, MARK),
-    ("binance", "funding"): _Plan(1_000, (FieldSpec("funding_rate", "1/interval", "rate paid by longs"),)),
-    ("bybit", "funding"): _Plan(200, (FieldSpec("funding_rate", "1/interval", "rate paid by longs"),)),
-    ("okx", "funding"): _Plan(100, (FieldSpec("funding_rate", "1/interval", "rate paid by longs"),)),
-    ("binance", "open_interest"): _Plan(500, (_OPEN_INTEREST, _OPEN_VALUE), 30 * _DAY),
-    ("bybit", "open_interest"): _Plan(200, (_OPEN_INTEREST,)),
-    ("okx", "open_interest"): _Plan(100, (_OPEN_INTEREST, _OPEN_VALUE)),
-    ("binance", "long_short"): _Plan(
-        500, (FieldSpec("long_short_ratio", "1", "accounts long/short"),), 30 * _DAY
-    ),
-    ("bybit", "long_short"): _Plan(500, (FieldSpec("long_short_ratio", "1", "accounts long/short"),)),
-    ("okx", "long_short"): _Plan(100, (FieldSpec("long_short_ratio", "1", "accounts long/short"),)),
+    ("binance", "funding"): _Plan(1_000, FUNDING),
+    ("bybit", "funding"): _Plan(200, FUNDING),
+    ("okx", "funding"): _Plan(100, FUNDING),
+    ("binance", "open_interest"): _Plan(500, (*OPEN_INTEREST, *OPEN_VALUE), 30 * _DAY),
+    ("bybit", "open_interest"): _Plan(200, OPEN_INTEREST),
+    ("okx", "open_interest"): _Plan(100, (*OPEN_INTEREST, *OPEN_VALUE)),
+    ("binance", "long_short"): _Plan(500, LONG_SHORT, 30 * _DAY),
+    ("bybit", "long_short"): _Plan(500, LONG_SHORT),
+    ("okx", "long_short"): _Plan(100, LONG_SHORT),
 }
 _USUAL_CAPS = frozenset({50, 100, 200, 300, 500, 1_000})
-FUNDING_HOURS = 8  # the longest interval in use; 1 h and 4 h exist, and full pages are split
+_FUNDING_HOURS = 8  # the longest interval in use; 1 h and 4 h exist, and full pages are split
 
 
 class ExchangeSettings(VenueSettings):
@@ -131,7 +123,7 @@ class ExchangeSource(ChunkedSource):
     def _row_ms(self) -> int:
         """Spacing of rows in milliseconds; for funding the longest in use."""
         return (
-            FUNDING_HOURS * 3_600 if self._settings.kind == "funding" else self._timeframe.seconds
+            _FUNDING_HOURS * 3_600 if self._settings.kind == "funding" else self._timeframe.seconds
         ) * 1_000
 
     def _identity(self) -> Any:
@@ -176,10 +168,19 @@ class ExchangeSource(ChunkedSource):
 
     def _page(self, symbol: str, since: int, until: int) -> list[list[Any]]:
         """Rows of ``[since, until)``: time, fields, and the time at which it became known (or None)."""
-        rows = _PULLS[self._settings.kind](self, symbol, since, until)
-        step = self._row_ms
-        full = len(rows) >= self._plan.rows
-        capped = len(rows) in _USUAL_CAPS and len(rows) < (until - since) // step
+        try:
+            rows = _PULLS[self._settings.kind](self, symbol, since, until)
+            # only those of the range: a server that passes over `until` fills every page.
+            # Stamps of funding were put on their minute
+            inside = sum(since - 60_000 < row[0] < until for row in rows)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise DataError(
+                f"the reply is not of the expected shape ({type(error).__name__}: {error})",
+                where=self._spec.name,
+                remedy="upgrade ccxt, or report it",
+            ) from error
+        full = inside >= self._plan.rows
+        capped = len(rows) in _USUAL_CAPS and len(rows) < (until - since) // self._row_ms
         if (full or capped) and until - since > 2:
             middle = (since + until) // 2
             return self._page(symbol, since, middle) + self._page(symbol, middle, until)
@@ -218,7 +219,8 @@ class ExchangeSource(ChunkedSource):
         )
         # stamps carry some milliseconds of delay: the row sits on the minute, known at the true stamp
         return [
-            [one["timestamp"] // 60_000 * 60_000, one["fundingRate"], _iso(one["timestamp"])] for one in found
+            [one["timestamp"] // 60_000 * 60_000, one["fundingRate"], np.datetime64(one["timestamp"], "ms")]
+            for one in found
         ]
 
     def _open_interest(self, symbol: str, since: int, until: int) -> list[list[Any]]:
@@ -257,10 +259,6 @@ _PULLS: dict[str, Callable[[ExchangeSource, str, int, int], list[list[Any]]]] = 
     "open_interest": ExchangeSource._open_interest,
     "long_short": ExchangeSource._long_short,
 }
-
-
-def _iso(ms: int) -> np.datetime64:
-    return np.datetime64(ms, "ms")
 
 
 def _spec(settings: ExchangeSettings, plan: _Plan, timeframe: Timeframe) -> SourceSpec:
