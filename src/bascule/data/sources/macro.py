@@ -7,16 +7,16 @@ total.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
 
-from bascule.core import DataError
+from bascule.core import DataError, moment
 from bascule.data.sources.chunked import Chunk, ChunkedSource, Note
 from bascule.data.sources.context import Context
-from bascule.data.sources.http import HttpClient, HttpSettings, excerpt
+from bascule.data.sources.http import HttpSettings, HttpSource, excerpt
 from bascule.data.sources.retry import RETRYABLE_STATUS, Retry, TransientError, http_date, retry_after
 from bascule.data.sources.spec import GLOBAL, FieldSpec, SourceSpec
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _DAY = np.timedelta64(1, "D")
 _SECOND = np.timedelta64(1, "s")
 _RECENT = np.timedelta64(1, "h")  # age of the "present" figures at most
+_CAUTION = np.timedelta64(1, "h")  # from a midnight until its daily point is there for all
 
 
 class FearGreedSettings(HttpSettings):
@@ -35,7 +36,7 @@ class FearGreedSettings(HttpSettings):
     lag_minutes: float = Field(60.0, ge=0, le=1_440, description="delay of publication after midnight UTC")
 
 
-class FearGreed(ChunkedSource):
+class FearGreed(HttpSource):
     """The daily index, 0 (fear) to 100 (greed), of alternative.me. One request brings all of it."""
 
     def __init__(self, settings: FearGreedSettings, context: Context) -> None:
@@ -47,21 +48,13 @@ class FearGreed(ChunkedSource):
                 frequency="1d",
                 period=0 * _SECOND,
                 lag=np.timedelta64(round(settings.lag_minutes * 60), "s"),
-                lag_reason="stamped at the midnight at which it is published, plus an hour of caution",
+                lag_reason="stamped at the midnight at which it is published, plus some minutes of caution",
                 fields=(FieldSpec("fear_greed", "1", "0 = extreme fear … 100 = extreme greed"),),
             ),
+            settings.base_url,
+            settings,
             context,
         )
-        self._http = HttpClient("feargreed", settings.base_url, settings, context)
-
-    def _traffic(self) -> tuple[int, int]:
-        return self._http.requests, self._http.retries
-
-    def _skew(self) -> float | None:
-        return self._http.skew_seconds
-
-    def _close(self) -> None:
-        self._http.close()
 
     def _chunks(
         self, start: np.datetime64, end: np.datetime64, instruments: Sequence[str]
@@ -74,7 +67,7 @@ class FearGreed(ChunkedSource):
         reply = self._http.json("/fng/", {"limit": 0, "format": "json"})
         data = reply.get("data") if isinstance(reply, dict) else None
         if not isinstance(data, list) or not all(
-            isinstance(one, dict) and str(one.get("timestamp", "")).isdigit() and "value" in one
+            isinstance(one, dict) and str(one.get("timestamp", "")).isdecimal() and "value" in one
             for one in data
         ):
             raise DataError(
@@ -111,7 +104,7 @@ class CoinGeckoGlobal(ChunkedSource):
                 scope="global",
                 frequency="1d" if settings.history else "event",
                 period=0 * _SECOND,
-                lag=(3_600 if settings.history else 0) * _SECOND,
+                lag=_CAUTION if settings.history else 0 * _SECOND,
                 lag_reason="daily points are stamped at midnight, an hour of caution"
                 if settings.history
                 else "a figure of the present is known when it is fetched",
@@ -126,9 +119,14 @@ class CoinGeckoGlobal(ChunkedSource):
         self._settings = settings
         self._retry = Retry(settings, context)
         self._skew_seconds: float | None = None
-        self._headers: Any = {}
+        # of the last reply: pycoingecko does not hand them on
+        self._headers: Mapping[str, str] = {}
+        self._status = 0
         self._path = ""
         self._api: Any = None
+
+    def _identity(self) -> Any:
+        return self._settings.base_url
 
     def _traffic(self) -> tuple[int, int]:
         return self._retry.requests, self._retry.retries
@@ -169,13 +167,13 @@ class CoinGeckoGlobal(ChunkedSource):
         found = self._call(
             "get_global",
             lambda reply: (
-                reply["updated_at"],
+                np.datetime64(int(reply["updated_at"]), "s"),
                 reply["total_market_cap"]["usd"],
                 reply["total_volume"]["usd"],
                 reply["market_cap_percentage"]["btc"] / 100,
             ),
         )
-        updated = np.datetime64(int(found[0]), "s").astype("datetime64[ns]")
+        updated = moment(found[0])
         # never before it was fetched: nobody could have looked it up afterwards
         row = [updated, max(now, updated), GLOBAL, *found[1:]]
         return pd.DataFrame([row], columns=columns)
@@ -218,23 +216,22 @@ class CoinGeckoGlobal(ChunkedSource):
             try:
                 return pick(getattr(api, method)(**arguments))
             except requests.HTTPError as error:
-                raise self._refusal(self._headers.get(":status", 0), str(error)) from error
+                raise self._refusal(str(error)) from error
             except requests.RequestException as error:
                 raise TransientError(f"no reply ({type(error).__name__})") from error
             except (KeyError, TypeError, IndexError) as error:
                 raise self._error(f"the reply lacks {error}") from error
             except ValueError as error:
                 # pycoingecko raises this both for an error told as JSON and for a body that is not JSON
-                status = self._headers.get(":status", 0)
-                raise self._refusal(status, str(error)) from error
+                raise self._refusal(str(error)) from error
 
         return self._retry.run(work, where=lambda: f"coingecko {self._path}")
 
-    def _refusal(self, status: int, text: str) -> Exception:
-        if status in RETRYABLE_STATUS or status == 200:
+    def _refusal(self, text: str) -> Exception:
+        if self._status in RETRYABLE_STATUS or self._status == 200:
             wait = retry_after(self._headers.get("Retry-After"), self._context.clock())
-            return TransientError(f"HTTP {status}: {excerpt(text, 80)}", wait)
-        return self._error(f"HTTP {status}: {excerpt(text)}")
+            return TransientError(f"HTTP {self._status}: {excerpt(text, 80)}", wait)
+        return self._error(f"HTTP {self._status}: {excerpt(text)}")
 
     def _error(self, message: str) -> DataError:
         return DataError(message, where=f"coingecko {self._path}", remedy="check API key, plan and base URL")
@@ -254,10 +251,10 @@ class CoinGeckoGlobal(ChunkedSource):
         return self._api
 
     def _look(self, reply: Any, *_: Any, **__: Any) -> None:
-        """Keep what pycoingecko does not hand on: status, headers, path."""
+        """Keep status, headers and path of a reply."""
         from urllib.parse import urlsplit
 
-        self._headers = {**reply.headers, ":status": reply.status_code}
+        self._headers, self._status = reply.headers, reply.status_code
         self._path = urlsplit(reply.url).path
         served = http_date(reply.headers.get("Date"))
         if served is not None:
@@ -265,9 +262,15 @@ class CoinGeckoGlobal(ChunkedSource):
 
 
 def _series(points: Any) -> pd.Series:
-    """``[[milliseconds, value], …]`` by UTC day: the last point of each (today's is the present)."""
+    """``[[milliseconds, value], …]`` as the value of each midnight (UTC): the first point after it.
+
+    A day without a point at its midnight has no value: what came later in the day (today's last point is the
+    present) was not known when the midnight's would have been.
+    """
     import pandas as pd
 
-    stamps = pd.to_datetime([int(p[0]) for p in points], unit="ms", utc=True).floor("D")
-    values = pd.Series([float(p[1]) for p in points], index=stamps)
+    stamps = pd.to_datetime([int(p[0]) for p in points], unit="ms", utc=True)
+    values = pd.Series([float(p[1]) for p in points], index=stamps.floor("D"))[
+        stamps - stamps.floor("D") < pd.Timedelta(_CAUTION)
+    ]
     return values[~values.index.duplicated(keep="first")]
