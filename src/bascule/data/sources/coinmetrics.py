@@ -14,9 +14,9 @@ import numpy as np
 from pydantic import Field
 
 from bascule.core import DataError
-from bascule.data.sources.chunked import Chunk, ChunkedSource, Note, grid
+from bascule.data.sources.chunked import Chunk, Note, grid
 from bascule.data.sources.context import Context
-from bascule.data.sources.http import HttpClient, HttpSettings
+from bascule.data.sources.http import HttpSettings, HttpSource
 from bascule.data.sources.spec import FieldSpec, SourceSpec
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class CoinMetricsSettings(HttpSettings):
     )
 
 
-class CoinMetrics(ChunkedSource):
+class CoinMetrics(HttpSource):
     """Fields of `METRICS` a day; instruments are assets in capitals (``BTC``)."""
 
     def __init__(self, settings: CoinMetricsSettings, context: Context) -> None:
@@ -67,29 +67,18 @@ class CoinMetrics(ChunkedSource):
                 lag_reason="the completion time that Coin Metrics tells, else some hours after the day's end",
                 fields=tuple(FieldSpec(name, unit, text) for name, (_, unit, text) in METRICS.items()),
             ),
+            settings.base_url,
+            settings,
             context,
         )
         self._settings = settings
-        self._http = HttpClient("coinmetrics", settings.base_url, settings, context)
-
-    def _identity(self) -> Any:
-        return self._settings.base_url
-
-    def _traffic(self) -> tuple[int, int]:
-        return self._http.requests, self._http.retries
-
-    def _skew(self) -> float | None:
-        return self._http.skew_seconds
-
-    def _close(self) -> None:
-        self._http.close()
 
     def _chunks(
         self, start: np.datetime64, end: np.datetime64, instruments: Sequence[str]
     ) -> Sequence[Chunk]:
         if not instruments:
             raise DataError("no assets were named", where="coinmetrics", remedy="name assets, e.g. BTC")
-        # whole days: a row is one day, and a day begun is not yet described
+        # as many days as a page has rows
         return [Chunk(name, a, b) for name in instruments for a, b in grid(start, end, _PAGE * _DAY)]
 
     def _pull(self, chunk: Chunk, note: Note) -> pd.DataFrame:
@@ -109,21 +98,7 @@ class CoinMetrics(ChunkedSource):
         }
         if self._settings.api_key:
             query["api_key"] = self._settings.api_key
-        rows: list[dict[str, Any]] = []
-        while True:
-            reply = self._http.json(_PATH, query)
-            data = reply.get("data") if isinstance(reply, dict) else None
-            if not isinstance(data, list) or not all(isinstance(one, dict) and "time" in one for one in data):
-                raise DataError(
-                    "the reply has no list of rows under 'data'",
-                    where=f"coinmetrics {_PATH}",
-                    remedy="check the base URL; if it is right, Coin Metrics changed its format: report it",
-                )
-            rows += data
-            token = reply.get("next_page_token")
-            if not token:
-                break
-            query["next_page_token"] = str(token)
+        rows = self._pages(query)
         present = {key for one in rows for key in one}
         for name, (metric, _, _) in METRICS.items():
             if rows and metric not in present:
@@ -137,10 +112,36 @@ class CoinMetrics(ChunkedSource):
             }
         )
 
+    def _pages(self, query: dict[str, str | int | float]) -> list[dict[str, Any]]:
+        """The rows of all pages of a query."""
+        rows: list[dict[str, Any]] = []
+        tokens: set[str] = set()
+        while True:
+            reply = self._http.json(_PATH, query)
+            data = reply.get("data") if isinstance(reply, dict) else None
+            if not isinstance(data, list) or not all(isinstance(one, dict) and "time" in one for one in data):
+                raise _malformed("the reply has no list of rows under 'data'")
+            rows += data
+            token = str(reply.get("next_page_token") or "")
+            if not token:
+                return rows
+            if token in tokens:
+                raise _malformed("the reply leads back to a page that was read already")
+            tokens.add(token)
+            query = {**query, "next_page_token": token}
+
+
+def _malformed(message: str) -> DataError:
+    return DataError(
+        message,
+        where=f"coinmetrics {_PATH}",
+        remedy="check the base URL; if it is right, Coin Metrics changed its format: report it",
+    )
+
 
 def _seconds(value: Any) -> np.datetime64:
     """Seconds since 1970, as a text or number, or nothing."""
     try:
         return np.datetime64(int(float(value) * 1_000), "ms")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return np.datetime64("NaT", "ms")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
@@ -12,7 +13,7 @@ from pydantic import Field
 from bascule.core import DataError, Settings
 from bascule.data.sources.chunked import Chunk, ChunkedSource, Note, grid
 from bascule.data.sources.context import Context
-from bascule.data.sources.http import HttpClient, HttpSettings
+from bascule.data.sources.http import HttpSettings, HttpSource
 from bascule.data.sources.spec import FieldSpec, SourceSpec
 from bascule.data.sources.tables import read_table
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _RATE = (FieldSpec("rate", "second/first", "units of the second currency for one of the first"),)
+_PAIR = re.compile(r"[A-Z]{3}_[A-Z]{3}")
+_LONGEST = np.timedelta64(360, "D")  # of one request
 _ZERO = np.timedelta64(0, "s")
 
 
@@ -29,7 +32,7 @@ class EcbSettings(HttpSettings):
     base_url: str = Field("https://api.frankfurter.dev", description="server")
 
 
-class EcbRates(ChunkedSource):
+class EcbRates(HttpSource):
     """One rate a working day; instruments read ``USD_KRW``."""
 
     def __init__(self, settings: EcbSettings, context: Context) -> None:
@@ -44,31 +47,20 @@ class EcbRates(ChunkedSource):
                 lag_reason="published on the day at about 16:00 Central European time, 14:00 or 15:00 UTC",
                 fields=_RATE,
             ),
+            settings.base_url,
+            settings,
             context,
         )
-        self._settings = settings
-        self._http = HttpClient("fx.ecb", settings.base_url, settings, context)
-
-    def _identity(self) -> Any:
-        return self._settings.base_url
-
-    def _traffic(self) -> tuple[int, int]:
-        return self._http.requests, self._http.retries
-
-    def _skew(self) -> float | None:
-        return self._http.skew_seconds
-
-    def _close(self) -> None:
-        self._http.close()
 
     def _chunks(
         self, start: np.datetime64, end: np.datetime64, instruments: Sequence[str]
     ) -> Sequence[Chunk]:
         if not instruments:
             raise DataError("no rates were named", where="fx.ecb", remedy="name pairs, e.g. USD_KRW")
-        return [
-            Chunk(name, a, b) for name in instruments for a, b in grid(start, end, np.timedelta64(360, "D"))
-        ]
+        for name in instruments:
+            if not _PAIR.fullmatch(name):
+                raise DataError(f"{name!r} is no pair", where="fx.ecb", remedy="write e.g. USD_KRW")
+        return [Chunk(name, a, b) for name in instruments for a, b in grid(start, end, _LONGEST)]
 
     def _pull(self, chunk: Chunk, note: Note) -> pd.DataFrame:
         import pandas as pd
@@ -116,7 +108,7 @@ class FxFile(ChunkedSource):
                 frequency="event",
                 period=_ZERO,
                 lag=np.timedelta64(round(settings.lag_hours * 3_600), "s"),
-                lag_reason="as the file tells, else a day",
+                lag_reason=f"as the file tells, else {settings.lag_hours:g} hours after the time",
                 fields=_RATE,
             ),
             context.without_journal(),
