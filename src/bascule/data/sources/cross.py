@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -36,11 +36,8 @@ class CrossExchangeSettings(Settings):
     second: ExchangeSettings = Field(description="candles in the denominator")
 
     @model_validator(mode="after")
-    def _alike(self) -> CrossExchangeSettings:
-        if {self.first.kind, self.second.kind} != {"candles"}:
-            raise ValueError("both must be candles")
-        if self.first.timeframe != self.second.timeframe:
-            raise ValueError("both must have one timeframe")
+    def _alike(self) -> Self:
+        _must_be_alike(self.first, self.second)
         return self
 
 
@@ -102,9 +99,8 @@ class KrwPremiumSettings(Settings):
     )
 
     @model_validator(mode="after")
-    def _alike(self) -> KrwPremiumSettings:
-        if self.local.timeframe != self.dollar.timeframe:
-            raise ValueError("both venues must have one timeframe")
+    def _alike(self) -> Self:
+        _must_be_alike(self.local, self.dollar)
         return self
 
 
@@ -148,20 +144,34 @@ class KrwPremium:
         self, start: Moment, end: Moment, instruments: Sequence[str] = (), *, progress: Progress = silent
     ) -> Fetched:
         """See `Source.fetch`."""
+        import pandas as pd
+
         first, last = span(start, end, self._spec.name)
         if not instruments:
             raise DataError("no instruments were named", where=self._spec.name, remedy="name e.g. BTC_USDT")
         currency = self._settings.currency
-        locals_ = {Instrument(Instrument.parse(n).base, currency).id: n for n in instruments}
-        local = self._local.fetch(first, last, list(locals_), progress=progress)
+        # several instruments of one coin (BTC_USDT, BTC_USDC) have one local price
+        names = pd.DataFrame(
+            [(Instrument(Instrument.parse(name).base, currency).id, name) for name in instruments],
+            columns=["instrument", "told"],
+        )
+        local = self._local.fetch(first, last, sorted(set(names["instrument"])), progress=progress)
         dollar = self._dollar.fetch(first, last, instruments, progress=progress)
         rates = self._rates.fetch(first - _STALE, last, [f"USD_{currency}"], progress=progress)
-        priced = local.frame.assign(instrument=local.frame["instrument"].map(locals_).astype(object))
+        priced = local.frame.merge(names, on="instrument").drop(columns="instrument")
+        priced = priced.rename(columns={"told": "instrument"})
         both = _with_rate(_both(priced, dollar.frame), rates.frame)
         dollars = both["close_2"].astype(float) * both["rate"].astype(float)
         both["premium"] = both["close"].astype(float) / dollars - 1
         frame, _ = settle(typed(both, self._spec), first, last, self._context.clock())
         return Fetched(frame, self._spec, merged(len(frame), local.report, dollar.report, rates.report))
+
+
+def _must_be_alike(one: ExchangeSettings, two: ExchangeSettings) -> None:
+    if {one.kind, two.kind} != {"candles"}:
+        raise ValueError("both must be candles")
+    if one.timeframe != two.timeframe:
+        raise ValueError("both must have one timeframe")
 
 
 def _both(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
