@@ -8,7 +8,6 @@ their manifest, are read by `provider.Provider`.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,7 +69,7 @@ def read(paths: Sequence[Path | str], rows: Rows, low: int, high: int) -> FloatA
     Raises:
         StoreError: a file has become shorter.
     """
-    found = np.full((len(paths), max(0, high - low)), np.nan, np.float32)
+    found = np.full((len(paths), max(0, high - low)), np.nan, "<f4")
     for index, (path, (start, stop)) in enumerate(zip(paths, rows.tolist(), strict=True)):
         first, last = max(low, start), min(high, stop)
         if first >= last:
@@ -84,6 +83,4 @@ def read(paths: Sequence[Path | str], rows: Rows, low: int, high: int) -> FloatA
             os.close(handle)
         if done != place.nbytes:
             raise StoreError("the file has become shorter", where=str(path), remedy="ask again")
-    if sys.byteorder == "big":
-        found.byteswap(inplace=True)
-    return np.ascontiguousarray(found.T)
+    return np.ascontiguousarray(found.T, np.float32)

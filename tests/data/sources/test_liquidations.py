@@ -262,6 +262,16 @@ def test_okx_needs_contract_sizes(tmp_path: Path) -> None:
     assert frame["liquidated_long"].item() == pytest.approx(9900 * 0.014)
 
 
+def test_a_damaged_recording_is_named(tmp_path: Path) -> None:
+    day = tmp_path / "binance" / "2024-01-01"
+    day.mkdir(parents=True)
+    (day / "part-x.parquet").write_bytes(b"PAR1 half")
+    source = open_source("liquidations", {"folder": tmp_path}, Context(np.random.default_rng(0)))
+    with pytest.raises(DataError, match="cannot be read") as caught:
+        source.fetch("2024-01-01", "2024-01-02", ["BTC_USDT_USDT"])
+    assert caught.value.where == str(day / "part-x.parquet") and caught.value.remedy
+
+
 def test_spans_join() -> None:
     def at(hour: int) -> np.datetime64:
         return np.datetime64(f"2024-01-01T{hour:02d}", "ns")

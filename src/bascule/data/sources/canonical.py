@@ -101,12 +101,13 @@ def _only(frame: pd.DataFrame, keep: pd.Series, reason: str, counts: Counter[str
 
 
 def _times(values: pd.Series, spec: SourceSpec, name: str) -> pd.Series:
-    """Times as UTC nanoseconds: datetimes and ISO texts as they are, integers as milliseconds since 1970."""
+    """Times as UTC nanoseconds: datetimes and ISO texts as they are, numbers as milliseconds since 1970."""
     import pandas as pd
 
     try:
-        whole = pd.api.types.is_integer_dtype(values.dtype)
-        when = pd.to_datetime(values, utc=True, unit="ms") if whole else pd.to_datetime(values, utc=True)
+        # not only whole numbers: a single empty cell makes floats of a column
+        number = pd.api.types.is_numeric_dtype(values.dtype)
+        when = pd.to_datetime(values, utc=True, unit="ms") if number else pd.to_datetime(values, utc=True)
     except (ValueError, TypeError, OverflowError) as error:
         raise _malformed(spec, f"{name} cannot be read: {error}") from error
     return when.dt.as_unit("ns").reset_index(drop=True)

@@ -234,14 +234,26 @@ def write_part(
 
 
 def _read(parts: Sequence[Path]) -> tuple[pd.DataFrame, list[tuple[np.datetime64, np.datetime64]]]:
-    """Events of all parts without repetitions (times naive UTC), and the spans listened to, joined."""
+    """Events of all parts without repetitions (times naive UTC), and the spans listened to, joined.
+
+    Raises:
+        DataError: a part cannot be read.
+    """
     import pandas as pd
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     frames, spans = [], []
     for part in parts:
-        table = pq.read_table(part)
-        told = json.loads((table.schema.metadata or {}).get(_SPANS, b"[]"))
+        try:
+            table = pq.read_table(part)
+            told = json.loads((table.schema.metadata or {}).get(_SPANS, b"[]"))
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise DataError(
+                f"cannot be read: {str(error).splitlines()[0]}",
+                where=str(part),
+                remedy="move this recording away; its time then counts as not listened to",
+            ) from error
         spans += [(np.datetime64(a, "ns"), np.datetime64(b, "ns")) for a, b in told]
         if table.num_rows:
             frames.append(table.to_pandas())
@@ -356,9 +368,11 @@ class Liquidations(ChunkedSource):
 
     def _sizes(self, events: pd.DataFrame) -> pd.Series:
         """Coins in one unit of ``amount``."""
+        import pandas as pd
+
         sizes = self._settings.contract_sizes
         if self._settings.venue != "okx":
-            return events["amount"].astype(float) * 0 + 1
+            return pd.Series(1.0, index=events.index)
         unknown = sorted(set(events["instrument"]) - set(sizes))
         if unknown:
             raise DataError(
