@@ -201,6 +201,23 @@ def test_corrections_keep_what_was_known(store: Store) -> None:
     assert (store.panel(HOUR, slow_fields=["onchain"])["x"][:, 1] == 5).all()
 
 
+def test_only_the_newest_of_several_revisions_can_be_news(store: Store) -> None:
+    """A publisher tells a value and its own correction; what it says of the first is not the present."""
+    first, second = ("2023-12-30", "2023-12-31", "BTC"), ("2023-12-30", "2024-01-01", "BTC")
+    store.write_table("onchain", table([(*first, 1), (*second, 2)]), scope="asset")
+
+    def revised(one: int, two: int, now: str) -> list[float]:
+        rows = table([(*first, one), (*second, two)])
+        store.write_table("onchain", rows, scope="asset", revisions="revise", now=now)
+        held = store.table("onchain")
+        assert not held.duplicated(["instrument", "time", "available_time"]).any()
+        return held["x"].tolist()
+
+    assert revised(10, 2, "2024-01-02T10:30") == [1, 2]  # the newest word is still 2
+    assert revised(10, 20, "2024-01-02T11:30") == [1, 2, 20]
+    assert revised(10, 20, "2024-01-02T12:30") == [1, 2, 20]
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Scope = Literal["instrument", "asset", "venue", "global"]
 Revisions = Literal["error", "revise", "replace"]
 KEY = ["instrument", "time", AVAILABLE]
+_DESCRIBED = ["instrument", "time"]  # what a row is about, in whatever revision
 
 
 def canonical(frame: pd.DataFrame, *, where: str) -> pd.DataFrame:
@@ -103,8 +104,6 @@ def updated(
     Raises:
         StoreError: other values for stored rows, another scope, or a wrong argument.
     """
-    import pandas as pd
-
     if scope not in get_args(Scope):
         raise StoreError(
             f"unknown scope {scope!r}", where=f"table {name}", remedy=f"one of {', '.join(get_args(Scope))}"
@@ -133,7 +132,6 @@ def updated(
         stamp(known.min()),
         stamp(known.max()),
     )
-    assert isinstance(whole, pd.DataFrame)
     return after, len(whole) - (0 if before is None else len(before)), changed
 
 
@@ -176,20 +174,27 @@ def _merged(
                 where=f"table {name}",
                 remedy="give now= (the present time)",
             )
-        # what came again as an older revision is already there
+        news = _news(whole, new.merge(extra[_DESCRIBED].drop_duplicates(), on=_DESCRIBED), fields)
         told = pd.Timestamp(moment(now)).tz_localize("UTC")
-        fresh = new.merge(extra[KEY], on=KEY).assign(**{AVAILABLE: told})
-        newest = whole.sort_values(KEY).groupby(["instrument", "time"], sort=False).last().reset_index()
-        known = fresh.merge(newest, on=["instrument", "time"], how="left", suffixes=("", "_known"))
-        news = np.zeros(len(known), bool)
-        for field in fields:
-            if field in fresh.columns:
-                a = known[field].to_numpy(np.float32)
-                b = known[f"{field}_known"].to_numpy(np.float32)
-                news |= np.isfinite(a) & (a != b)
-        whole = pd.concat([whole, fresh[news]], ignore_index=True)
+        whole = pd.concat([whole, news.assign(**{AVAILABLE: told})], ignore_index=True)
     whole = whole.drop(columns="_new").sort_values(KEY, kind="stable", ignore_index=True)
     return whole[["time", AVAILABLE, "instrument", *fields]], int(differs.sum())
+
+
+def _news(held: pd.DataFrame, again: pd.DataFrame, fields: list[str]) -> pd.DataFrame:
+    """Of rows that came again, those whose newest revision says something else than the newest that is held.
+
+    What came again as an older revision is no news: it is there already, and newer ones have replaced it.
+    """
+    latest = again.drop_duplicates(_DESCRIBED, keep="last")  # canonical rows are in order of availability
+    newest = held.sort_values(KEY).groupby(_DESCRIBED, sort=False).last().reset_index()
+    known = latest.merge(newest, on=_DESCRIBED, how="left", suffixes=("", "_known"))
+    news = np.zeros(len(known), bool)
+    for field in fields:
+        if field in latest.columns:
+            a, b = (known[name].to_numpy(np.float32) for name in (field, f"{field}_known"))
+            news |= np.isfinite(a) & (a != b)
+    return latest[news]
 
 
 def read(table: Table, store: Path) -> pd.DataFrame:
