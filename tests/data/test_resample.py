@@ -33,6 +33,7 @@ def spoiled(days: int = 3, seed: int = 0) -> pd.DataFrame:
         frame.loc[flat, name] = before[flat]
     frame.loc[flat, "volume"] = np.float32(0)
     frame["quote_volume"] = frame["volume"] * frame["close"]
+    frame["taker_buy_volume"] = frame["volume"] * np.float32(0.6)
     frame["funding_rate"] = np.where(rng.random(len(frame)) < 0.01, 1e-4, np.nan).astype(np.float32)
     frame["mark"] = np.where(rng.random(len(frame)) < 0.5, frame["close"], np.nan).astype(np.float32)
     return frame
@@ -66,6 +67,7 @@ def direct(frame: pd.DataFrame, target: str) -> pd.DataFrame:
                     "close": used["close"].iloc[-1],
                     "volume": added("volume"),
                     "quote_volume": added("quote_volume"),
+                    "taker_buy_volume": added("taker_buy_volume"),
                     "funding_rate": added("funding_rate"),
                     "mark": marks[-1] if marks else np.nan,
                 }

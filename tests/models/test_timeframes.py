@@ -11,6 +11,7 @@ from tests.markets import random_panel
 
 def test_coarse_candles_are_those_of_pandas() -> None:
     panel = random_panel(0, 24 * 6 + 5, 4, missing=0.2, start="2021-01-01T03:00")
+    panel = panel.with_fields(taker_buy_volume=panel["volume"] * 0.6, trades=np.floor(panel["volume"]))
     got = coarse(panel, Timeframe.parse("4h"))
     assert got.time[0] == np.datetime64("2021-01-01T04:00")
     for n in range(4):
@@ -18,9 +19,16 @@ def test_coarse_candles_are_those_of_pandas() -> None:
             {name: values[:, n].astype(np.float64) for name, values in panel.fields.items()},
             index=pd.DatetimeIndex(panel.time),
         )
-        rule = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
+        counted = ["volume", "taker_buy_volume", "trades"]
+        rule = {
+            "open": "first",
+            "high": "max",
+            "low": "min",
+            "close": "last",
+            **dict.fromkeys(counted, "sum"),
+        }
         expected = frame.resample("4h").agg(rule).reindex(pd.DatetimeIndex(got.time))
-        expected.loc[expected["close"].isna(), "volume"] = np.nan
+        expected.loc[expected["close"].isna(), counted] = np.nan
         for name in rule:
             assert got[name][:, n] == pytest.approx(expected[name].to_numpy(), rel=1e-6, nan_ok=True)
     # the last candle had not all of its hours

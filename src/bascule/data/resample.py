@@ -3,8 +3,8 @@
 1. A target candle holds the source candles that open within it. Without any it does not exist.
 2. Where any of them traded, only those that traded count: a candle that is missing and one that was filled in
    flat with volume 0 give the same. Where none traded, the flat ones do.
-3. Open is the first, close the last, high and low the extremes; volumes are added, one after the other, in
-   float64; funding rates within the candle are added; everything else has its last value.
+3. Open is the first, close the last, high and low the extremes; what is counted over a candle (`SUMMED`) is
+   added, one after the other, in float64; everything else has its last value.
 4. A target candle whose end lies after the last source candle of all instruments is not closed, and is left
    out: it comes when it is.
 
@@ -18,7 +18,7 @@ import numpy as np
 from bascule.core import ConfigError, Timeframe
 from bascule.data.rows import OHLC, BoolArray, FloatArray, Int64Array, Rows
 
-_SUMMED = ("volume", "quote_volume", "funding_rate")
+SUMMED = frozenset({"volume", "quote_volume", "taker_buy_volume", "trades", "funding_rate"})
 _DAY = 86_400
 
 
@@ -69,7 +69,7 @@ def resample(rows: Rows, source: Timeframe, target: Timeframe, end: int) -> Rows
         "close": rows.values["close"][ends],
     }
     for name, column in rows.values.items():
-        if name in _SUMMED:
+        if name in SUMMED:
             values[name] = _summed(column, group)
         elif name not in OHLC:
             values[name] = _last(column, starts, ends)

@@ -17,18 +17,18 @@ from bascule import engine
 from bascule.core import ConfigError, DataError, Panel, Timeframe
 from bascule.core.panel import FloatArray
 from bascule.core.timeframe import TimeArray
+from bascule.data.resample import SUMMED
 from bascule.evaluate.rows import Float64Array
 from bascule.factors import Factor
-
-_SUMMED = frozenset({"volume", "quote_volume", "funding_rate"})
 
 
 def coarse(panel: Panel, timeframe: Timeframe) -> Panel:
     """Candles of a longer timeframe, closed ones only.
 
-    Prices: first open, highest high, lowest low, last close of what traded; volumes and funding are summed;
-    vwap is weighted by volume; other fields have their last value. A member of the universe is one at the
-    candle's last bar. A candle is made of its own bars alone: the same bits in every window that has them.
+    Prices: first open, highest high, lowest low, last close of what traded; volumes, numbers of trades and
+    funding are summed; vwap is weighted by volume; other fields have their last value. A member of the
+    universe is one at the candle's last bar. A candle is made of its own bars alone: the same bits in every
+    window that has them.
 
     Raises:
         ConfigError: the timeframe is no multiple of the panel's.
@@ -47,7 +47,11 @@ def coarse(panel: Panel, timeframe: Timeframe) -> Panel:
     skip = int(-stamps[0] % step // bar)
     count = (len(stamps) - skip) // parts
     if count < 1:
-        raise DataError(f"no whole {timeframe} candle in {len(stamps)} bars", where="coarse")
+        raise DataError(
+            f"no whole {timeframe} candle in {len(stamps)} bars",
+            where="coarse",
+            remedy="give more history, or a shorter timeframe",
+        )
     cut = slice(skip, skip + count * parts)
     arrays = {
         name: _merge(name, values[cut].reshape(count, parts, -1)) for name, values in panel.fields.items()
@@ -66,7 +70,7 @@ def _merge(name: str, parts: FloatArray) -> FloatArray:
     """One field of ``[candles, parts, N]`` → ``[candles, N]``."""
     known = np.isfinite(parts)
     some = known.any(axis=1)
-    if name in _SUMMED:
+    if name in SUMMED:
         merged = np.where(known, parts, 0.0).sum(axis=1, dtype=np.float64)
     elif name == "high":
         merged = np.where(known, parts, -np.inf).max(axis=1)
@@ -103,10 +107,15 @@ def join(values: FloatArray, time: TimeArray, timeframe: Timeframe, base: Panel)
         time: their candles' open times ``[T2]``, ascending.
         timeframe: their candles' length.
         base: gives the rows.
+
+    Raises:
+        DataError: shapes do not fit.
     """
     if values.ndim != 3 or values.shape[1] != len(time) or values.shape[2] != base.shape[1]:
         raise DataError(
-            f"values {list(values.shape)} for {len(time)} times and {base.shape[1]} instruments", where="join"
+            f"values {list(values.shape)} for {len(time)} times and {base.shape[1]} instruments",
+            where="join",
+            remedy="pass values [factor, time, instrument] of the base panel's instruments",
         )
     closed = time + timeframe.delta
     row_closed = base.time + base.timeframe.delta
@@ -147,7 +156,11 @@ def features(
                 )
             panel = coarse(base, frame)
         if panel.instruments != base.instruments:
-            raise DataError(f"the {text} panel has other instruments than the base", where=f"panels.{text}")
+            raise DataError(
+                f"the {text} panel has other instruments than the base",
+                where=f"panels.{text}",
+                remedy="select the base's instruments: panel.select(base.instruments)",
+            )
         values = engine.evaluate([factor.text for factor in chosen], panel)
         found.append(values if panel is base else join(values, panel.time, frame, base))
         names += [f"{factor.name}_{text}" for factor in chosen]
