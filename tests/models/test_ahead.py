@@ -32,10 +32,13 @@ def test_walk_forward_on_two_processes(data: tuple, tmp_path: Path) -> None:
     values, label, panel = data
     cut = folds(panel.time, WALK, HORIZON)
     alone = train_walk_forward(values, NAMES, label, panel, cut, SETTINGS, tmp_path / "a", seed=7)
+    told: list[str] = []
     with cluster.connect("local", workers=2) as executor:
         spread = train_walk_forward(
-            values, NAMES, label, panel, cut, SETTINGS, tmp_path / "b", seed=7, executor=executor
-        )
+            values, NAMES, label, panel, cut, SETTINGS, tmp_path / "b", seed=7, executor=executor,
+            progress=lambda done, total, note="": told.append(note),
+        )  # fmt: skip
+    assert {one.id for one in cut} <= set(told)  # each fold, as soon as it is trained
     assert files(tmp_path / "a") == files(tmp_path / "b")
     np.testing.assert_array_equal(alone.values, spread.values)
     assert spread.fresh == len(cut) == alone.fresh

@@ -89,7 +89,6 @@ def mean_interval(
     level: float = 0.95,
     reps: int = 1_000,
     seed: int = 0,
-    block: float | None = None,
 ) -> Interval:
     """Interval of the mean of a series, such as an IC series.
 
@@ -99,20 +98,22 @@ def mean_interval(
         level: confidence, in (0, 1).
         reps: bootstrap samples, at least 100.
         seed: of the samples.
-        block: mean block length in rows; default `block_length`.
+
+    Raises:
+        ConfigError: level or reps is out of range.
     """
-    if not 0.0 < level < 1.0 or reps < 100 or (block is not None and not block >= 1.0):
+    if not 0.0 < level < 1.0 or reps < 100:
         raise ConfigError(
-            f"level {level}, reps {reps}, block {block}",
+            f"level {level}, reps {reps}",
             where="mean_interval",
-            remedy="use a level between 0 and 1, at least 100 samples and blocks of at least one row",
+            remedy="use a level between 0 and 1 and at least 100 samples",
         )
     values = np.asarray(series, np.float64)
     values = values[np.isfinite(values)]
     n = len(values)
     if n < 2:
         return Interval(math.nan, math.nan, math.nan, level, math.nan, n)
-    length = block_length(values, horizon) if block is None else block
+    length = block_length(values, horizon)
     means = resampled_means(values, block=length, reps=reps, seed=seed)[:, 0]
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(means, (tail, 1.0 - tail))

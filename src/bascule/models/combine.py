@@ -150,7 +150,8 @@ def combine(
         panel: gives time axis and members.
         horizon: bars of the label.
         settings: choice and weights.
-        states: state of each row ``[T]``, 0 … 3 or −1, known at the row; default `market_states`.
+        states: with ``by_regime``: state of each row ``[T]``, 0 … 3 or −1, known at the row; default
+            `market_states`.
         progress: told after every block.
 
     Raises:
@@ -162,9 +163,12 @@ def combine(
         raise DataError(
             f"values {list(values.shape)} and label {list(label.shape)} do not fit panel {list(panel.shape)}",
             where="combine",
+            remedy="pass factors [F, T, N] and a label [T, N] of this panel",
         )
     if len(names) != len(values):
-        raise DataError(f"{len(names)} names for {len(values)} factors", where="combine")
+        raise DataError(
+            f"{len(names)} names for {len(values)} factors", where="combine", remedy="name each factor"
+        )
     window = len(panel.time) if chosen.window_days is None else panel.timeframe.bars(chosen.window_days)
     if window < chosen.every_bars or window <= horizon:
         raise ConfigError(

@@ -44,9 +44,13 @@ class Score:
 
     Attributes:
         name: its name.
-        ic: mean IC. icir: its mean / deviation per row.
-        rank_ic: mean rank IC. rank_icir: its mean / deviation per row. rank_t: its Newey-West t.
-        low: lower end of the 95 % bootstrap interval of the mean rank IC. high: upper end.
+        ic: mean IC.
+        icir: mean IC / its deviation, per row.
+        rank_ic: mean rank IC.
+        rank_icir: mean rank IC / its deviation, per row.
+        rank_t: Newey-West t of the rank IC.
+        low: lower end of the 95 % bootstrap interval of the mean rank IC.
+        high: upper end.
         sharpe: annualised Sharpe ratio of the long-short portfolio after costs.
         turnover: traded share of the portfolio's gross value a day.
         train_seconds: wall time of training all folds, None if that was another run's and was not kept.
@@ -74,8 +78,11 @@ class Duel:
     """Two contestants.
 
     Attributes:
-        better: the one with the higher mean rank IC. other: the other.
-        difference: of their mean rank ICs on common rows. low, high: its 95 % bootstrap interval.
+        better: the one with the higher mean rank IC.
+        other: the other.
+        difference: of their mean rank ICs on common rows.
+        low: lower end of the difference's 95 % bootstrap interval.
+        high: upper end.
         p: two-sided p-value, Holm-adjusted over all pairs.
     """
 

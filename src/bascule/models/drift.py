@@ -49,7 +49,7 @@ class Trigger:
     """One reason to train again.
 
     Attributes:
-        kind: ``features``, ``ic`` or ``error``.
+        kind: ``features``, ``ic`` or ``error``; of retraining also ``first``, ``schedule`` or ``resumed``.
         value: what was measured.
         limit: what was allowed.
         message: the finding in a sentence.
@@ -120,11 +120,16 @@ def feature_drift(
         recent: raw values of late ``[m, F]``.
         names: of the features.
         settings: limits.
+
+    Raises:
+        DataError: shapes and names do not fit.
     """
     limits = settings or DriftSettings()
     if reference.shape[1:] != recent.shape[1:] or reference.shape[1] != len(names):
         raise DataError(
-            f"{list(reference.shape)} and {list(recent.shape)} for {len(names)} names", where="feature_drift"
+            f"{list(reference.shape)} and {list(recent.shape)} for {len(names)} names",
+            where="feature_drift",
+            remedy="pass samples [n, feature] of the same features, and one name a feature",
         )
     found = []
     for f, name in enumerate(names):

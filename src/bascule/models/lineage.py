@@ -216,5 +216,7 @@ class Lineage:
 
 def _plain(text: str) -> str:
     if "'" in text or "`" in text:
-        raise ConfigError(f"{text!r} is no bundle's name", where="lineage")
+        raise ConfigError(
+            f"{text!r} is no bundle's name", where="lineage", remedy="give the name of its folder"
+        )
     return text

@@ -33,7 +33,7 @@ from bascule.evaluate import ic_series
 from bascule.models.champions import Champions, Event
 from bascule.models.drift import DriftSettings, Trigger, watch
 from bascule.models.judging import RetrainSettings, Verdict, judge
-from bascule.models.predictor import Predictor, read_meta
+from bascule.models.predictor import Predictor, load, read_meta
 from bascule.models.samples import gather
 from bascule.models.settings import ModelSettings
 from bascule.models.task import Job, Task, finish, predict_rows
@@ -133,8 +133,6 @@ class Retrainer:
 
     def decide(self, name: str, row: int) -> tuple[Verdict, Event | None]:
         """Judge a challenger against the champion and promote it if it is better."""
-        from bascule.models.predictor import load
-
         rows = self._judging(row)
         series = [self._ic(load(self.store.models / name), rows)]
         if self.store.serving:

@@ -90,7 +90,7 @@ def cross_validate(
         settings: groups and embargo.
         seed: of the models' random choices.
         executor: where splits are trained side by side; same models, to the bit.
-        progress: told after every split.
+        progress: told after every split; with an executor once more before that, as splits are trained.
 
     Raises:
         ConfigError: the numbers do not fit, or the label reaches further than ``horizon``.
@@ -113,11 +113,11 @@ def cross_validate(
     splits = tuple(combinatorial(count, cut.groups, cut.tested, horizon=purge, embargo=cut.embargo_bars))
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    histories = np.full((len(paths(cut.groups, cut.tested)), *panel.shape), np.nan, np.float32)
     where = paths(cut.groups, cut.tested)
+    histories = np.full((len(where), *panel.shape), np.nan, np.float32)
     jobs = [_job(split, first, panel, purge, cut) for split in splits]
     if executor is not None:
-        train_ahead(executor, task, jobs, folder)
+        train_ahead(executor, task, jobs, folder, progress)
     for number, (split, job) in enumerate(zip(splits, jobs, strict=True)):
         predictor, _ = finish(task, job, folder / job.id)
         predicted = np.full(panel.shape, np.nan, np.float32)

@@ -98,11 +98,13 @@ class Task:
                 f"values {list(values.shape)} and label {list(label.shape)} do not fit panel "
                 f"{list(panel.shape)}",
                 where="training",
+                remedy="pass features [F, T, N] and a label [T, N] of this panel",
             )
         if len(names) != len(values) or len(set(names)) != len(names):
             raise DataError(
                 f"{len(names)} names ({len(set(names))} different) for {len(values)} features",
                 where="training",
+                remedy="give every feature a name of its own",
             )
         if chosen.complete and settings.features != "rank":
             raise ConfigError(

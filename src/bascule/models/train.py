@@ -75,7 +75,7 @@ def train_walk_forward(
         folder: receives one folder per fold.
         seed: of the model's random choices.
         executor: where folds are trained side by side; same models, to the bit.
-        progress: told after every fold.
+        progress: told after every fold; with an executor once more before that, as folds are trained.
 
     Raises:
         DataError: shapes do not fit, or a fold has too few samples.
@@ -91,7 +91,7 @@ def train_walk_forward(
     fresh = 0
     if executor is not None:
         begin = time.perf_counter()
-        fresh = train_ahead(executor, task, [job_of(fold, panel) for fold in folds], folder)
+        fresh = train_ahead(executor, task, [job_of(fold, panel) for fold in folds], folder, progress)
         spent[0] = time.perf_counter() - begin
     for done, fold in enumerate(folds):
         begin = time.perf_counter()
