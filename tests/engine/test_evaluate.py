@@ -137,6 +137,8 @@ def test_missing_fields_and_wrong_buffers_are_refused() -> None:
         one("Mean($funding_rate,3)", market_)
     with pytest.raises(DataError, match="expected float32"):
         engine.evaluate(["$close"], market_, out=np.empty((1, 3, 3), np.float32))
+    with pytest.raises(DataError, match="rows is -1"):
+        engine.evaluate(["$close"], market_, rows=-1)
 
 
 def test_last_rows_and_buffers_and_progress() -> None:
@@ -154,7 +156,9 @@ def test_last_rows_and_buffers_and_progress() -> None:
 
 def test_empty_and_single_row_panels() -> None:
     market_ = panel()
-    assert engine.evaluate(["Mean($close,5)"], market_.rows(0, 0)).shape == (1, 0, 6)
+    for text in ("Mean($close,5)", "Ref($close,0)", "EMA($close,0)"):
+        assert engine.evaluate([text], market_.rows(0, 0)).shape == (1, 0, 6)
+        assert engine.evaluate([text], market_, rows=0).shape == (1, 0, 6)
     np.testing.assert_array_equal(
         engine.evaluate(["Mean($close,5)"], market_.rows(0, 1))[0], market_["close"][:1]
     )

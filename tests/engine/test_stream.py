@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bascule import engine, factors
-from bascule.core import ExpressionError
+from bascule.core import DataError, ExpressionError
 from tests.markets import random_panel
 
 TEXTS = [factor.text for factor in factors.library("alpha158") if "$vwap" not in factor.text]
@@ -60,4 +60,11 @@ def test_endless_history_and_the_future_are_refused(text: str) -> None:
     panel = random_panel(4, 30, 5)
     with pytest.raises(ExpressionError, match="needs") as caught:
         list(engine.pieces(engine.compile(text), panel.rows, 30))
+    assert caught.value.remedy
+
+
+def test_pieces_of_no_rows_are_refused() -> None:
+    panel = random_panel(4, 30, 5)
+    with pytest.raises(DataError, match="at_once is 0") as caught:
+        list(engine.pieces(engine.compile("$close"), panel.rows, 30, at_once=0))
     assert caught.value.remedy

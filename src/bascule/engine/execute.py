@@ -15,25 +15,24 @@ Values do not depend on where blocks begin: kernels add in an order that only th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from bascule.core import DataError, Panel, Progress, silent
 from bascule.core.panel import BoolArray, FloatArray
 from bascule.engine import native
+from bascule.engine.ages import ages, first_rows
 from bascule.engine.history import over_all_history
 from bascule.engine.plan import Dialect, Plan, Stage, compile
 from bascule.engine.reference import run, unknown_instrument
 from bascule.expr import Field, Node, Type
-from bascule.kernels.window import Ages
+from bascule.kernels.window import Ages, Cells
 
-Cells = np.ndarray[Any, np.dtype[Any]]
 Executor = Literal["auto", "native", "reference"]
 
 # Alpha158 on 20,000 x 64: blocks of 16k, 32k and 64k cells took 3.4 to 3.5 CPU s, 4k 3.9 and 128k 4.6
 _BLOCK_CELLS = 1 << 15
-_NEVER = np.int64(1) << 40
 
 
 def evaluate(
@@ -63,12 +62,14 @@ def evaluate(
         float32 ``[F, rows, N]``; NaN before an instrument's first candle (`Panel.started`).
 
     Raises:
-        DataError: a field or an instrument is not in the panel, or ``out`` does not fit.
+        DataError: a field or an instrument is not in the panel, or ``out`` or ``rows`` does not fit.
         ExpressionError: a text is not of the language.
     """
     if not isinstance(plan, Plan):
         plan = compile(plan)
     total, width = panel.shape
+    if rows is not None and rows < 0:
+        raise DataError(f"rows is {rows}", where="evaluate", remedy="give how many of the last rows, or None")
     wanted = total if rows is None else min(rows, total)
     shape = (len(plan.nodes), wanted, width)
     if out is not None and (out.shape != shape or out.dtype != np.float32):
@@ -81,7 +82,8 @@ def evaluate(
         return native.evaluate(plan, panel, rows=rows, out=out, threads=threads, progress=progress)
     if out is None:
         out = np.empty(shape, np.float32)
-    _reference(plan, panel, out, total - wanted, progress)
+    if min(shape) > 0:
+        _reference(plan, panel, out, total - wanted, progress)
     return out
 
 
@@ -150,14 +152,10 @@ class _Source:
         self.dialect: Dialect = plan.dialect
         self.total, self.width = panel.shape
         self.stored: dict[Node, Cells] = {}
-        step = panel.timeframe.delta.astype(np.int64)
-        listed = panel.listed.astype(np.int64)
-        start = panel.time[0].astype(np.int64) if self.total else np.int64(0)
-        # a listing between two candles counts from the next one, as Panel.started has it
-        self.first = np.where(np.isnat(panel.listed), _NEVER, -((start - listed) // step))
+        self.first = first_rows(panel)
 
     def ages(self, start: int, stop: int) -> Ages:
-        return np.arange(start, stop)[:, None] - self.first[None, :]
+        return ages(self.first, start, stop)
 
     def materialise(self, stage: Stage, work: _Work) -> None:
         """Run a stage over all rows and the operators over all history on what it gives."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bascule.core import ExpressionError, Panel, Progress, silent
+from bascule.core import DataError, ExpressionError, Panel, Progress, silent
 from bascule.core.files import atomic_file
 from bascule.core.panel import FloatArray
 from bascule.engine.execute import evaluate
@@ -52,7 +52,10 @@ def pieces(
 
     Raises:
         ExpressionError: the plan needs all history, or the future.
+        DataError: pieces of no rows are asked for.
     """
+    if at_once is not None and at_once < 1:
+        raise DataError(f"at_once is {at_once}", where="engine.pieces", remedy="give at least one row")
     if plan.lookback is None or plan.lookahead:
         raise ExpressionError(
             "the plan needs " + ("all history" if plan.lookback is None else "the future"),

@@ -14,12 +14,14 @@ a spike leaves no trace once it is out of the window; and the error grows with l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bascule.core.panel import BoolArray
 
+Cells = NDArray[Any]  # of any type, booleans too
 Array = NDArray[np.float64]
 AnyFloat = NDArray[np.float32] | NDArray[np.float64]
 Ages = NDArray[np.int64]
