@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from bascule.core.panel import BoolArray
 from bascule.expr import Node
 from bascule.expr.crosssection import (
@@ -23,8 +21,8 @@ from bascule.expr.crosssection import (
 )
 from bascule.expr.rolling import TSMadZ
 from bascule.kernels import cross, order, robust
+from bascule.kernels.window import Cells
 
-Cells = np.ndarray[Any, np.dtype[Any]]
 # operators on one series without a number
 _PLAIN: dict[type[Node], Callable[[Any, BoolArray], Cells]] = {
     CSRank: cross.rank,

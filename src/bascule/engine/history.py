@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from bascule.engine.plan import Dialect
@@ -30,9 +28,7 @@ from bascule.expr.shift import Ref
 from bascule.expr.trend import Resi, Rsquare, Slope
 from bascule.expr.weighted import EMA, WMA
 from bascule.kernels import expanding, moments, shape, sums
-from bascule.kernels.window import Ages, AnyFloat
-
-Cells = np.ndarray[Any, np.dtype[Any]]
+from bascule.kernels.window import Ages, AnyFloat, Cells
 
 
 def first_value(x: AnyFloat, ages: Ages) -> Cells:

@@ -18,15 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bascule.core import Panel
+from bascule.engine.ages import ages, first_rows
 from bascule.engine.native_program import Program
 from bascule.expr import Field, Node
 from bascule.kernels.native import LANES, Correlation, Input, Output, Run, SlotShape, library
-
-Cells = np.ndarray[Any, np.dtype[Any]]
+from bascule.kernels.window import Ages, Cells
 
 # rows of a tile: long enough that restarting windows is cheap, short enough for the cache
 TILE_ROWS = 128
-_NEVER = np.int64(1) << 40
 _HUGE_PAGE = 2 << 20
 # bytes of factors that a thread holds at a time while it correlates them
 _HELD = 8 << 20
@@ -67,16 +66,13 @@ class Source:
         """Wrap a panel; nothing is copied but fields that are not laid out row by row."""
         self.panel = panel
         self.rows, self.width = panel.shape
-        step = panel.timeframe.delta.astype(np.int64)
-        start = panel.time[0].astype(np.int64) if self.rows else np.int64(0)
-        listed = panel.listed.astype(np.int64)
-        # a listing between two candles counts from the next one, as Panel.started has it
-        self.starts = np.where(np.isnat(panel.listed), _NEVER, -((start - listed) // step))
-        self.origin = int(start // step)
+        self.starts = first_rows(panel)
+        start = int(panel.time[0].astype(np.int64)) if self.rows else 0
+        self.origin = start // panel.timeframe.nanoseconds
 
-    def ages(self, start: int, stop: int) -> Cells:
+    def ages(self, start: int, stop: int) -> Ages:
         """Bars since each instrument's first one ``[rows, N]``."""
-        return np.arange(start, stop)[:, None] - self.starts[None, :]
+        return ages(self.starts, start, stop)
 
 
 def _rows_of(array: Cells) -> Cells:

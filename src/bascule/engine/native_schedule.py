@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bascule.engine.native_values import At, Value, Values
@@ -189,9 +189,8 @@ def schedule(table: Values, outputs: Sequence[At]) -> list[Call]:
     return order
 
 
-def _unfinished(call: Call, there: object) -> list[Call]:
+def _unfinished(call: Call, there: Callable[[At], bool]) -> list[Call]:
     """Take the finishes that cannot be had yet out of a call; each becomes a call of its own."""
-    assert callable(there)
     own = []
     for index, chain in enumerate(call.chains):
         if not chain.finish or there(chain.other):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -18,8 +17,8 @@ from bascule.core import ExpressionError
 from bascule.core.panel import BoolArray
 from bascule.expr import Kind
 from bascule.expr.own import Float64, OwnOperator
+from bascule.kernels.window import Cells
 
-Cells = np.ndarray[Any, np.dtype[Any]]
 # numbers of one piece of windows: 16 MiB
 _PIECE = 1 << 21
 

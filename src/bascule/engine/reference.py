@@ -1,6 +1,7 @@
-"""The reference executor's table: family → NumPy kernel. A faster core replaces entries of this table only.
+"""The reference executor's table: family → NumPy kernel (`KERNELS`).
 
 Every entry takes the step and a `Block` and gives the values of the step's nodes for the rows of their span.
+What it gives is what the compiled core (`native`) is tested against.
 """
 
 from __future__ import annotations
@@ -24,9 +25,7 @@ from bascule.expr.shift import Ref
 from bascule.expr.trend import Resi, Rsquare, Slope
 from bascule.expr.weighted import EMA
 from bascule.kernels import elementwise, extremes, linear, moments, order, pairs, shape, sums
-from bascule.kernels.window import Ages
-
-Cells = np.ndarray[Any, np.dtype[Any]]
+from bascule.kernels.window import Ages, Cells
 
 # qlib calls a window constant below these: a standard deviation, and pandas' variance for shapes
 QLIB_DEVIATION = 2e-5

@@ -27,7 +27,6 @@ from bascule.expr.node import (
     signature,
     walk,
 )
-from bascule.expr.node import field_names as fields
 from bascule.expr.own import CrossOperator, ElementOperator, OwnOperator, PairOperator, RollingOperator
 from bascule.expr.parser import parse
 from bascule.expr.registry import LEFT_TO_QLIB, OPERATORS
@@ -60,7 +59,6 @@ __all__ = [
     "crosssection",
     "elementwise",
     "field_names",
-    "fields",
     "instrument",
     "pair",
     "parse",

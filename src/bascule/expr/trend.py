@@ -5,14 +5,11 @@ NaN and infinite values are skipped; with fewer than two values there is no line
 
 from __future__ import annotations
 
-from bascule.expr.node import Windows
 from bascule.expr.rolling import Rolling
 
 
 class Slope(Rolling):
     """Slope of the line, per bar; has a value even where the current value is NaN."""
-
-    windows = Windows(least=1)
 
 
 class Rsquare(Rolling):

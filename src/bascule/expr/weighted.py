@@ -38,7 +38,6 @@ class EMA(Operator):
     x: Series
     n: Span
     kind = Kind.ROLLING
-    windows = Windows()
 
     def _check(self) -> None:
         super()._check()

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Cells = NDArray[Any]
+from bascule.kernels.window import Cells
 
 
 def signed_power(left: Any, right: Any) -> Cells:

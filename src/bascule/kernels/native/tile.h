@@ -40,7 +40,7 @@ INLINE bool sinks_wide(const Tile& t, int target) {
     return target < 0 ? t.outputs[~target].wide : t.shapes[target].wide;
 }
 
-// Row 0 of an operand, its lag taken off; `stride` is the distance of its rows in elements.
+// Row 0 of an operand, its lag taken off.
 template <class E> struct Series {
     const E* p;
     MEMBER const E* row(int r, int lane = 0) const { return p + (int64_t)r * LANES + lane; }

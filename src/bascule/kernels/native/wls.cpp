@@ -124,7 +124,7 @@ inline int64_t scale(const float* first, const Y* y, const W* w, const uint8_t* 
 
 }  // namespace
 
-// As `struct Panel` of wls.py; strides in elements.
+// As `Wls` of wls.py; strides in elements.
 struct Wls {
   const float* exposures;  // [k][rows][n]
   int64_t k, rows, n, factor_stride, row_stride;
