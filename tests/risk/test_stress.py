@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,12 @@ def model() -> RiskModel:
 
 def scenario(**values: object) -> Scenario:
     return Scenario.read(values)
+
+
+@pytest.mark.parametrize("name", ["BTC_USDT", "BTC_USDT_USDT", "BTC_USD", "BTC_USDC"])
+def test_bitcoin_leads_whatever_it_is_quoted_in(name: str) -> None:
+    renamed = replace(model(), instruments=(name, *NAMES[1:]))
+    assert leader_betas(renamed, None)[0] == 1.0 == leader_betas(renamed, name)[0]
 
 
 def test_shocks_by_hand() -> None:

@@ -10,7 +10,7 @@ from bascule.core import Panel, UniverseError
 from bascule.evaluate.rows import Float64Array
 from bascule.risk.model import close_returns
 from bascule.risk.style import leader as leader_of
-from bascule.risk.windows import window_sum
+from bascule.risk.windows import value_traded
 
 Market = Literal["leader", "cap", "volume", "equal"]
 
@@ -34,7 +34,7 @@ def market_returns(
     """
     returns = close_returns(panel)
     if by == "leader":
-        name = leader or leader_of(panel)
+        name = leader or leader_of(panel.instruments)
         if name is None or name not in panel.instruments:
             raise UniverseError(
                 f"the leader {name or 'bitcoin'} is not in the panel",
@@ -46,8 +46,7 @@ def market_returns(
     if by == "cap":
         weights = np.nan_to_num(panel["market_cap"].astype(np.float64))
     elif by == "volume":
-        dollars = panel["close"].astype(np.float64) * panel["volume"]
-        weights = window_sum(np.nan_to_num(dollars), panel.timeframe.bars(days))
+        weights = value_traded(panel, panel.timeframe.bars(days))
     before = np.zeros(panel.shape)
     before[1:] = np.where(panel.members[:-1], weights[:-1], 0.0)
     used = np.where(np.isfinite(returns), before, 0.0)

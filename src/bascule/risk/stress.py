@@ -109,7 +109,7 @@ class Position:
     Attributes:
         model: risk model of the instruments.
         weights: shares of equity ``[N]``.
-        leader: instrument that leads; None = the equal-weighted market of the model.
+        leader: instrument that leads; None = bitcoin, or, without it, the equal-weighted market of the model.
         venues: instrument → venue; others lie at "exchange".
         margined: True for futures: all equity is margin in the quote coin; False for spot.
         betas: to the leader ``[N]``, where they are known already.
@@ -161,8 +161,7 @@ def position_betas(position: Position, panel: Panel | None) -> Float64Array:
 def leader_betas(model: RiskModel, leader: str | None) -> Float64Array:
     """Expected move of each instrument for a move of 1 of the leader ``[N]``; 1 for the leader itself."""
     n = len(model.instruments)
-    if leader is None:
-        leader = next((name for name in ("BTC_USDT", "BTC_USDT_USDT") if name in model.instruments), None)
+    leader = leader or leader_of(model.instruments)
     if leader is None:
         return model.betas(np.full(n, 1.0 / n))
     unit = np.zeros(n)
@@ -177,10 +176,9 @@ def leader_betas(model: RiskModel, leader: str | None) -> Float64Array:
 
 
 def _measured(panel: Panel, position: Position) -> Float64Array:
-    """Betas to the leader over the last days before the model's time, NaN where they cannot be measured
-    ``[N]``."""
+    """Betas to the leader over the last days before the model's time ``[N]``; NaN where there are too few."""
     names = position.model.instruments
-    lead = position.leader or leader_of(panel)
+    lead = position.leader or leader_of(panel.instruments)
     last = int(np.searchsorted(panel.time, position.model.time, side="right"))
     window = min(panel.timeframe.bars(_BETA_DAYS), last - 1)
     if lead is None or lead not in panel.instruments or window < 30:
@@ -228,7 +226,7 @@ def _replay(scenario: Scenario, position: Position, betas: Float64Array, panel: 
     moves, when = _moves(scenario, position.model.instruments, panel)
     fall = scenario.move
     if moves is not None and panel is not None:
-        lead = position.leader or leader_of(panel)
+        lead = position.leader or leader_of(panel.instruments)
         if lead is not None and lead in panel.instruments:
             own, _ = _moves(scenario, (lead,), panel)
             if own is not None and np.isfinite(own).all():

@@ -105,14 +105,14 @@ def _check_order(style: StyleText, known: list[str]) -> None:
         )
 
 
-def leader(panel: Panel) -> str | None:
-    """Bitcoin's name on a panel's axis, None if it is not there."""
-    return next((name for name in LEADERS if name in panel.instruments), None)
+def leader(instruments: Collection[str]) -> str | None:
+    """Bitcoin's name among some instruments, None if it is not there."""
+    return next((name for name in LEADERS if name in instruments), None)
 
 
 def expand(text: str, panel: Panel) -> str:
     """A style text with windows in candles and the market's return spelt out."""
-    first = leader(panel)
+    first = leader(panel.instruments)
     # x - demeaned x is the members' mean
     mean = f"({_RETURN}-CSDemean({_RETURN}))"
     market = mean if first is None else f"ChangeInstrument('{first}',{_RETURN})"
