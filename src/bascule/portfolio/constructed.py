@@ -7,7 +7,7 @@ window, and starts afresh at fixed places of an absolute time grid:
 1. Rebalances are the rows whose candle number since 1970 is divisible by ``every``; between two of them the
    weights are held, except of what is no member in a row.
 2. Exposures, factor returns and specific returns of a row come from that row's own finite windows
-   (`risk.exposures`, `risk.regress`).
+   (`risk.exposures`, `risk.factor_returns`).
 3. The covariances after a rebalance's row are estimated from the last ``history_days`` of those returns and
    nothing older (`window_model`): exponential weights start anew at each rebalance.
 4. `construct` finds the weights. Where costs or limits refer to what is held (``stateful``), rebalances form
@@ -44,12 +44,12 @@ from bascule.risk import (
     RiskModel,
     close_returns,
     exposures,
+    factor_returns,
     last_covariance,
-    regress,
     specific_variances,
 )
 from bascule.risk.style import catalogue, choose
-from bascule.risk.windows import window_sum
+from bascule.risk.windows import value_traded
 
 _log = logging.getLogger(__name__)
 
@@ -84,8 +84,7 @@ class ConstructedSettings(ConstructionSettings):
 
     def free(self) -> ConstructedSettings:
         """The same without costs and limits of trades, for a beginning from nothing."""
-        unbound = self.limits.model_copy(update={"turnover": None, "trade_share": None})
-        return self.model_copy(update={"cost": 0.0, "impact": 0.0, "limits": unbound})
+        return self.loose().model_copy(update={"cost": 0.0, "impact": 0.0})
 
     def loose(self) -> ConstructedSettings:
         """The same without limits of trades."""
@@ -254,16 +253,9 @@ def _parts(panel: Panel, settings: ConstructedSettings, fields: frozenset[str]) 
     except UniverseError:
         return None
     returns = close_returns(candles)
-    lagged = np.full(found.values.shape, np.nan, np.float32)
-    lagged[:, 1:] = found.values[:, :-1]
-    weights = np.zeros(found.weights.shape)
-    weights[1:] = found.weights[:-1]
-    dollars = candles["close"].astype(np.float64) * candles["volume"]
-    days = settings.risk.exposures.weight_days
-    bars = panel.timeframe.bars(days)
-    traded = window_sum(np.where(np.isfinite(dollars), dollars, 0.0), bars)
-    volume = traded * (panel.timeframe.bars_a_day / bars)
-    return Parts(found, returns, regress(lagged, returns, weights), volume, panel.timeframe)
+    bars = panel.timeframe.bars(settings.risk.exposures.weight_days)
+    volume = value_traded(candles, bars) * (panel.timeframe.bars_a_day / bars)
+    return Parts(found, returns, factor_returns(found, returns), volume, panel.timeframe)
 
 
 def window_model(parts: Parts, row: int, settings: ConstructedSettings) -> FactorModel:

@@ -67,9 +67,7 @@ def optimise(
 
 
 def _net(settings: ConstructionSettings) -> float:
-    """Sum of weights that an allocation of shares is scaled to; optimisers that choose it themselves get
-    1.
-    """
+    """Sum of weights that shares are scaled to; 1 for optimisers that choose it themselves."""
     if settings.objective not in ("hrp", "risk_parity"):
         return 1.0
     return min(1.0, settings.limits.gross) if settings.limits.net is None else settings.limits.net[1]

@@ -25,7 +25,15 @@ from bascule.risk.effect import Effect, Refutation, Stable
 from bascule.risk.exposures import Exposures, ExposureSettings, exposures
 from bascule.risk.liquidation import LiquidationSettings, with_liquidations
 from bascule.risk.market import market_returns
-from bascule.risk.model import FactorModel, FactorModelSettings, RiskModel, close_returns, fit, fit_exposures
+from bascule.risk.model import (
+    FactorModel,
+    FactorModelSettings,
+    RiskModel,
+    close_returns,
+    factor_returns,
+    fit,
+    fit_exposures,
+)
 from bascule.risk.pretrade import Action, PreTrade, PreTradeSettings, check_orders
 from bascule.risk.rolling import RollingBetas, Stability, rolling_betas, shrink, stability
 from bascule.risk.scores import Regime, RiskScores, compute
@@ -87,6 +95,7 @@ __all__ = [
     "exposures",
     "factor_covariances",
     "factor_reports",
+    "factor_returns",
     "fit",
     "fit_exposures",
     "kupiec_band",

@@ -27,7 +27,7 @@ from bascule.core.timeframe import TimeArray
 from bascule.evaluate.rows import Float64Array
 from bascule.risk.rowwise import robust_scores, standardise, take_out
 from bascule.risk.style import LeftOut, StyleText, catalogue, choose
-from bascule.risk.windows import window_sum
+from bascule.risk.windows import value_traded
 
 MARKET = "market"
 _CELLS = 1 << 21  # of one block of rows: a few arrays of this size fit beside each other
@@ -150,9 +150,7 @@ def regression_weights(panel: Panel, settings: ExposureSettings) -> Float64Array
     """Weights of instruments, > 0 where they traded in the window ``[T, N]``."""
     if settings.weighting == "equal":
         return np.ones(panel.shape)
-    dollars = panel["close"].astype(np.float64) * panel["volume"]
-    known = np.where(np.isfinite(dollars), dollars, 0.0)
-    traded = window_sum(known, panel.timeframe.bars(settings.weight_days))
+    traded = value_traded(panel, panel.timeframe.bars(settings.weight_days))
     if settings.weighting == "root_volume":
         traded = np.sqrt(traded)
     top = traded.max(axis=1, initial=0.0)

@@ -13,8 +13,8 @@ Exchanges do not publish positions. What can be said:
    ``distance``: mean relative distance of all that is left to its liquidation price, both sides, by value.
 
 Entries are looked back on in steps of a day, at most ``days``; what happens within an entry's own day is not
-looked at. Row t uses candles ≤ t. An estimate with
-assumed leverages, good for comparing coins, not a forecast of a price.
+looked at. Row t uses candles ≤ t. It is an estimate with assumed leverages, good for comparing coins, not a
+forecast of a price.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pydantic import Field, model_validator
 from bascule.core import Panel, Settings
 from bascule.core.panel import FloatArray
 from bascule.evaluate.rows import Float64Array
-from bascule.risk.windows import window_sum
+from bascule.risk.windows import value_traded
 
 
 class Tier(Settings):
@@ -71,8 +71,7 @@ def with_liquidations(panel: Panel, settings: LiquidationSettings | None = None)
     settings = settings or LiquidationSettings()
     near, left, apart = _book(panel, settings)
     day = panel.timeframe.bars(1)
-    dollars = panel["close"].astype(np.float64) * panel["volume"]
-    traded = window_sum(np.where(np.isfinite(dollars), dollars, 0.0), day)
+    traded = value_traded(panel, day)
     known = panel.traded & np.isfinite(_filled(panel["open_interest"])) & (traded > 0.0) & (left > 0.0)
     size = np.log1p(100.0 * near / np.where(traded > 0.0, traded, 1.0))
     distance = apart / np.where(left > 0.0, left, 1.0)
@@ -86,7 +85,7 @@ def _masked(values: Float64Array, known: np.ndarray[tuple[int, ...], np.dtype[np
 
 
 def _filled(values: FloatArray) -> Float64Array:
-    """The last value known, at most a day's worth of rows is never asked for: gaps just hold ``[T, N]``."""
+    """The last value known, through gaps of any length ``[T, N]``; NaN before the first."""
     rows = np.arange(len(values))[:, None]
     last = np.maximum.accumulate(np.where(np.isfinite(values), rows, -1), axis=0)
     held = np.take_along_axis(values, np.maximum(last, 0), axis=0).astype(np.float64)

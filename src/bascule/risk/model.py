@@ -244,16 +244,21 @@ def fit_exposures(panel: Panel, found: Exposures, settings: FactorModelSettings 
     """Fit the model to given exposures of the same panel."""
     settings = settings or FactorModelSettings()
     returns = close_returns(panel)
-    lagged = np.full(found.values.shape, np.nan, np.float32)
-    lagged[:, 1:] = found.values[:, :-1]
-    weights = np.zeros(found.weights.shape)
-    weights[1:] = found.weights[:-1]
-    sections = regress(lagged, returns, weights)
+    sections = factor_returns(found, returns)
     covariance = factor_covariances(sections.returns, panel.timeframe, settings.covariance)
     specific = specific_variances(
         sections.residuals, found.weights, found.counted, panel.timeframe, settings.specific
     )
     return FactorModel(found, panel.timeframe, returns, sections, covariance, specific)
+
+
+def factor_returns(found: Exposures, returns: Float64Array) -> CrossSections:
+    """Each row's close-to-close returns ``[T, N]`` on the exposures, by the weights, of the row before."""
+    lagged = np.full(found.values.shape, np.nan, np.float32)
+    lagged[:, 1:] = found.values[:, :-1]
+    weights = np.zeros(found.weights.shape)
+    weights[1:] = found.weights[:-1]
+    return regress(lagged, returns, weights)
 
 
 def close_returns(panel: Panel) -> Float64Array:

@@ -30,6 +30,7 @@ from bascule.core import Panel, UniverseError
 from bascule.core.panel import BoolArray, FloatArray
 from bascule.evaluate import percentiles, row_sums
 from bascule.evaluate.rows import Float64Array
+from bascule.risk.model import close_returns
 from bascule.risk.settings import RiskSettings, Windows, windows
 from bascule.risk.windows import drawdown, history_percentile, window_sum
 
@@ -145,9 +146,7 @@ def _blend(parts: tuple[tuple[float, Float64Array], ...], where: BoolArray) -> F
 def _market(panel: Panel, settings: RiskSettings, span: Windows) -> _Market:
     close = panel["close"].astype(np.float64)
     dollars = close * panel["volume"]
-    returns = np.full(close.shape, np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        returns[1:] = close[1:] / close[:-1] - 1.0
+    returns = close_returns(panel)
     known = np.isfinite(returns)
     returns[~known] = 0.0
     used = (known & panel.members).astype(np.float64)

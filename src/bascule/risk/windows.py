@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bascule.core import Panel
 from bascule.evaluate.rows import Float64Array
 
 
@@ -40,6 +41,12 @@ def _add_shifted(total: Float64Array, piece: Float64Array, offset: int, weight: 
         return
     source = piece[: len(piece) - offset]
     total[offset:] += source if weight == 1.0 else weight * source
+
+
+def value_traded(panel: Panel, bars: int) -> Float64Array:
+    """Close · volume of each instrument over the last ``bars`` rows, in quote currency ``[T, N]``."""
+    dollars = panel["close"].astype(np.float64) * panel["volume"]
+    return window_sum(np.where(np.isfinite(dollars), dollars, 0.0), bars)
 
 
 def history_percentile(values: Float64Array, length: int, step: int, min_share: float = 0.25) -> Float64Array:
