@@ -249,6 +249,11 @@ def predict_by_time(
 
 
 def refuse_code(folder: Path, names: Sequence[str]) -> None:
+    """Refuse files of a form that could run code when it is read.
+
+    Raises:
+        BundleError: names the first.
+    """
     for name in names:
         if Path(name).suffix not in _MODEL_FORMS:
             raise BundleError(

@@ -37,9 +37,15 @@ class Span(Settings):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if not unstamp(self.start) < unstamp(self.end):
+        start, end = self.times
+        if not start < end:
             raise ValueError(f"{self.start} is not before {self.end}")
         return self
+
+    @property
+    def times(self) -> tuple[np.datetime64, np.datetime64]:
+        """Both ends."""
+        return unstamp(self.start), unstamp(self.end)
 
     @classmethod
     def of(cls, start: Moment, end: Moment) -> Self:

@@ -71,6 +71,19 @@ def test_shapes_of_secrets_are_known(tmp_path: Path) -> None:
     assert {leak.path.name for leak in scan([tmp_path], {})} == set(samples)
 
 
+def test_what_cannot_be_unpacked_is_looked_at_as_it_is(tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("inner", "word " * 2_000)
+    packed = gzip.compress(b"word " * 2_000)
+    tail = whole.getvalue()
+    (tmp_path / "a.zip").write_bytes(b"PK" + b"\xff" * 40 + tail[42:] + SECRET.encode())
+    (tmp_path / "b.gz").write_bytes(packed[:-12] + SECRET.encode())
+    (tmp_path / "c.feather").write_bytes(b"not a table " + SECRET.encode())
+    (tmp_path / "d.log").write_text("clean")
+    assert [leak.path.name for leak in scan([tmp_path], NAMED)] == ["a.zip", "b.gz", "c.feather"]
+
+
 def test_links_are_not_followed_and_short_values_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a").write_text(SECRET)
     inside = tmp_path / "folder"

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         forever(exchange, _say)
     except BasculeError as error:
         sys.stderr.write(f"{error}\n")
-        return 2
+        return error.exit_code
     return 0
 
 

@@ -78,7 +78,7 @@ class BookStrategy(SignalStrategy):
         if settings is None or settings.hedge is not None:
             return 1.0, 1.0
         trades = list(self._others())
-        key = (int(now.timestamp()) // self._bundle.spec.bar.seconds, tuple(trade.id for trade in trades))
+        key = (self._candle(now), tuple(trade.id for trade in trades))
         if self._balance is None or self._balance[0] != key:
             equity = self._equity()
             legs = [self._leg(trade, self._wanted(trade, equity, now), now) for trade in trades]
@@ -125,10 +125,13 @@ class BookStrategy(SignalStrategy):
             self._initials[key] = found
         return self._initials[key]
 
+    def _candle(self, moment: datetime) -> int:
+        """Number of the candle that is open at a moment, counted from 1970."""
+        return int(moment.timestamp()) // self._bundle.spec.bar.seconds
+
     def _age(self, trade: Any, now: datetime) -> int:
         """Candles since a trade was opened."""
-        seconds = self._bundle.spec.bar.seconds
-        return int(now.timestamp() // seconds - trade.open_date_utc.timestamp() // seconds)
+        return self._candle(now) - self._candle(trade.open_date_utc)
 
     def _holding(self, trade: Any, rate: float, now: datetime) -> sizing.Holding:
         side = -1 if trade.is_short else 1

@@ -151,7 +151,7 @@ class PositionStrategy(BookStrategy):
         **kwargs: Any,
     ) -> float | tuple[float, str] | None:
         """Once a candle: the change of a position's stake, with its reason, or None."""
-        candle = int(current_time.timestamp()) // self._bundle.spec.bar.seconds
+        candle = self._candle(current_time)
         if not self._trading.adjusts or trade.has_open_orders or self._adjusted.get(trade.id) == candle:
             return None
         self._adjusted[trade.id] = candle

@@ -164,7 +164,7 @@ def _bundle(values: Mapping[str, Any], now: datetime) -> Finding:
     except BasculeError as error:
         return Finding("bundle", "bad", str(error))
     window = bundle.manifest.models[-1].test
-    begun, end = (moment(text.removesuffix("Z")) for text in (window.start, window.end))
+    begun, end = window.times
     today = moment(now)
     if today < begun:
         return Finding("bundle", "bad", f"its newest model is for {window.start} and later")

@@ -215,8 +215,7 @@ def _begin(folder: Path, bundle: Bundle, start: Moment | None, *, fresh: bool) -
                 remedy="leave --start out to go on from there, or begin anew with --fresh",
             )
         return bundle.spec.bar.floor(last)
-    window = bundle.manifest.models[-1].test
-    return bundle.spec.bar.floor(window.start.removesuffix("Z") if start is None else start)
+    return bundle.spec.bar.floor(bundle.manifest.models[-1].test.times[0] if start is None else start)
 
 
 def _reaches(panel: Panel, bundle: Bundle, begin: np.datetime64, end: np.datetime64) -> None:

@@ -144,10 +144,9 @@ class Job:
     @property
     def span(self) -> tuple[np.datetime64, np.datetime64]:
         """First candle, and the candle to stop before."""
-        signals = self.bundle.manifest.signals
-        start = signals.start.removesuffix("Z") if self.start is None else self.start
-        end = signals.end.removesuffix("Z") if self.end is None else self.end
-        return moment(start), moment(end)
+        first, past = self.bundle.manifest.signals.times
+        start = first if self.start is None else moment(self.start)
+        return start, past if self.end is None else moment(self.end)
 
     @property
     def timerange(self) -> str:

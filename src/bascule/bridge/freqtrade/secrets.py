@@ -14,16 +14,19 @@ freqtrade's own redaction knows keys and passwords; the API server's tokens are 
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import io
 import json
 import logging
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+from zipfile import BadZipFile
 
 PREFIX = "FREQTRADE__"
 # parts of a variable's name that say that its value is secret
@@ -166,10 +169,18 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
-    """What is in a file: its bytes, and what its packing hides."""
-    data = path.read_bytes()
+    """What is in a file: its bytes, and what its packing hides, as far as it can be unpacked."""
+    import pyarrow as pa
+
+    unreadable = (OSError, EOFError, RuntimeError, ValueError, zlib.error, BadZipFile, pa.ArrowException)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return  # a running bot's databases come with files that come and go
     yield "", data
-    yield from _unpacked(path.name, data)
+    # cut off or damaged: nobody else reads what is in it either
+    with contextlib.suppress(*unreadable):
+        yield from _unpacked(path.name, data)
 
 
 def _unpacked(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:

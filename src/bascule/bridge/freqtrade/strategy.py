@@ -239,9 +239,6 @@ class FactorStrategy(SupervisedStrategy):
         self._tries[pair, entry] = (self._candle(now), count + 1)
         return count + 1
 
-    def _candle(self, now: datetime) -> int:
-        return int(now.timestamp()) // self._bundle.spec.bar.seconds
-
     def _price(self, pair: str, buy: bool, proposed: float, tried: int) -> float:
         settings = self._trading.pricing
         if settings is None:

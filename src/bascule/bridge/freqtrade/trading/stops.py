@@ -8,7 +8,9 @@
 4. *Time*: a position that has not gained ``gain`` R after ``candles`` candles is closed.
 
 The most protective one counts, and freqtrade never lets a stop loosen (apart from fills that change the
-entry price). These are prices, so they work with stops on the exchange (``on_exchange``).
+entry price). It does not set one that the price has passed already, as when a distance shrinks below the
+present loss: the one before holds. These are prices, so they work with stops on the exchange
+(``on_exchange``).
 """
 
 from __future__ import annotations
