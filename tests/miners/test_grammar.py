@@ -86,10 +86,24 @@ def test_an_illegal_action_is_refused() -> None:
         ("TSZScore($volume,24)", RATIO),
         ("Delta(Log($close),3)", RATIO),
         ("$funding_rate+Rank($close,10)", RATIO),
+        ("Sum($liquidated_long,24)/Sum($close*$volume,24)", RATIO),
+        ("Mean($liquidated_long,24)", Dimension(1, 1)),
+        ("$liquidations+$volume", None),
     ],
 )
 def test_units(text: str, expected: Dimension | None) -> None:
     assert dimension(parse(text)) == expected
+
+
+def test_every_field_of_the_sources_has_its_unit() -> None:
+    """One that is taken for a ratio makes factors whose values mean something else for each coin."""
+    from bascule.data.sources.coinmetrics import METRICS
+    from bascule.data.sources.exchange import MARK, PRICES, TAKER, VOLUMES
+
+    units = {one.name: one.unit for one in (*PRICES, *MARK, *VOLUMES, *TAKER)}
+    units |= {name: unit for name, (_, unit, _) in METRICS.items()}
+    without = {name for name in units if dimension(parse(f"${name}")) == RATIO}
+    assert without == {name for name, unit in units.items() if unit == "1"}
 
 
 def test_texts_from_elsewhere_are_checked() -> None:

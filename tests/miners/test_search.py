@@ -11,7 +11,7 @@ import pytest
 from bascule import engine
 from bascule.core import ConfigError, StoreError
 from bascule.evaluate import Ledger, ic_series
-from bascule.expr import parse
+from bascule.expr import Node, parse
 from bascule.miners import (
     EvaluationSettings,
     Evaluator,
@@ -215,6 +215,18 @@ def test_every_trial_is_in_the_ledger(tmp_path: Path) -> None:
     assert 12 <= seen.trials == seen.evaluations < found.trials
     part = problem().test()
     assert ledger.count("market", part.panel.time[part.first]).trials == 0
+
+
+def test_a_searcher_that_has_no_more_ends_its_search_and_the_count_is_true(tmp_path: Path) -> None:
+    class Short(RandomSearch):
+        def propose(self, count: int) -> list[Node]:
+            self.left = getattr(self, "left", 2) - 1
+            return list(super().propose(count)) if self.left >= 0 else []
+
+    for budget in (96, 192):  # the second one goes on from the state of the first
+        found = Miner(problem(), Short(GRAMMAR, 3), GRAMMAR, settings(budget), folder=tmp_path).run()
+        assert found.finished
+    assert found.proposals == 64
 
 
 def test_patience_ends_a_search_that_finds_nothing() -> None:

@@ -44,8 +44,11 @@ LEVEL = Dimension(level=True)
 
 FIELDS: Mapping[str, Dimension] = {
     **dict.fromkeys(("open", "high", "low", "close", "vwap", "mark", "index_price"), PRICE),
-    **dict.fromkeys(("volume", "taker_buy_volume", "open_interest", "liquidations"), VOLUME),
-    **dict.fromkeys(("quote_volume", "market_cap", "fees", "open_interest_value", "transfer_value"), MONEY),
+    **dict.fromkeys(("mark_open", "mark_high", "mark_low", "mark_close"), PRICE),
+    **dict.fromkeys(("volume", "taker_buy_volume", "open_interest"), VOLUME),
+    **dict.fromkeys(("quote_volume", "open_interest_value", "liquidated_long", "liquidated_short"), MONEY),
+    **dict.fromkeys(("market_cap", "realised_cap", "transfer_value", "fees"), MONEY),
+    **dict.fromkeys(("total_market_cap", "total_volume", "insurance_fund"), MONEY),
 }
 
 Rule = Callable[[tuple[Dimension, ...]], Dimension | None]
@@ -127,7 +130,8 @@ RULES: Mapping[type[Node], Rule] = {
 def dimension(node: Node, fields: Mapping[str, Dimension] = FIELDS) -> Dimension | None:
     """The dimension of an expression, or None where it adds price to volume or the like.
 
-    Fields that are not named are ratios (funding rates, sentiment, shares). A number has no unit.
+    Fields that are not named are ratios or counts (funding rates, sentiment, shares, trades). A number has no
+    unit.
     """
     if isinstance(node, Field):
         return fields.get(node.name, RATIO)

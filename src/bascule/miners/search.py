@@ -180,10 +180,10 @@ class Miner:
         batches = 0
         spent, began = self.search.cpu_seconds, time.process_time()
         while not self.search.finished:
-            self._batch(now)
+            more = self._batch(now)
             batches += 1
             self.search.cpu_seconds = spent + time.process_time() - began
-            self.search.finished = self._over()
+            self.search.finished = not more or self._over()
             if batches % self.settings.look_every == 0 or self.search.finished:
                 self._look(now)
                 self._save()
@@ -200,12 +200,12 @@ class Miner:
             or (patience is not None and self._stale >= patience)
         )
 
-    def _batch(self, now: Moment | None) -> None:
+    def _batch(self, now: Moment | None) -> bool:
+        """Propose, score, tell; False where the searcher had nothing to propose."""
         count = min(self.settings.batch, self.settings.proposals - self.search.proposals)
         nodes = list(self.searcher.propose(count))[:count]
         if not nodes:
-            self.search.proposals = self.settings.proposals
-            return
+            return False
         legal = [self.grammar.accepts(node) for node in nodes]
         before = {score.text for score in map(self.evaluator.known, nodes) if score is not None}
         scores = iter(self.evaluator.evaluate([n for n, fine in zip(nodes, legal, strict=True) if fine]))
@@ -216,6 +216,7 @@ class Miner:
         self.search.trials = self.evaluator.trials
         self.search.refused += legal.count(False)
         self.searcher.observe(outcomes, self.pool)
+        return True
 
     def _judged(self, pairs: Sequence[tuple[Node, Score | None]], before: set[str]) -> list[Outcome]:
         """Gains against the pool as it stands at each candidate's turn, best first."""
