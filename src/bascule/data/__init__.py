@@ -1,8 +1,8 @@
 """Floor 1: market data, from sources and files to the prepared panel.
 
 1. `readers` take files of others (`freqtrade_files`, long tables); `sources` fetch from exchanges, chains and
-   news; `synthetic` makes a market with `planted` alphas. All give the canonical long frame; inside this
-   package candles travel as `rows.Rows`. `composite` joins venues, `sentiment` scores headlines.
+   news; `synthetic` makes a market with `planted` alphas, of random `draws`. All give the canonical long
+   frame; inside this package candles travel as `rows.Rows`. `composite` joins venues, `sentiment` scores headlines.
 2. `health` tells what is odd or wrong in candles (`checks`, `events`, `comparisons`, `issues`), `live` does
    so for each new one; `repair` mends what it is asked to.
 3. `store` keeps them, with tables of slow data (`slow`): parquet files (`partitions`, `digest`) under a
