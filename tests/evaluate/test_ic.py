@@ -1,3 +1,5 @@
+"""ICs and their significance: those of scipy, qlib and statsmodels; overlap makes no noise significant."""
+
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,3 +1,5 @@
+"""The leak audit: what looks ahead is found, what looks back is not."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""The ledger: different trials count, many write at once, nothing is written by halves."""
+
 from __future__ import annotations
 
 import multiprocessing

@@ -1,3 +1,5 @@
+"""Row-wise primitives: scipy's ranks and correlations, whatever lies beside a row."""
+
 import numpy as np
 import pytest
 from scipy import stats

@@ -1,3 +1,5 @@
+"""Purged splits: no label of a training row meets a tested one; paths are whole histories."""
+
 from __future__ import annotations
 
 from math import comb

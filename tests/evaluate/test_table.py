@@ -1,3 +1,5 @@
+"""The table of factors: equal to its parts, and to pandas."""
+
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,3 +1,5 @@
+"""Weights that follow the market: of the past alone, quick to turn, of factors that differ."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""The leaderboard: real differences are told from chance, on the cells that all have."""
+
 import json
 from datetime import date
 from pathlib import Path

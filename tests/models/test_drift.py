@@ -1,3 +1,5 @@
+"""Drift: scipy's distances, an alarm where something moved, none where nothing did."""
+
 import numpy as np
 import pytest
 

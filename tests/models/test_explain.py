@@ -1,3 +1,5 @@
+"""A model's reasons: parts sum to the prediction, and what matters is found."""
+
 from pathlib import Path
 
 import numpy as np

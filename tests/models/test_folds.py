@@ -1,3 +1,5 @@
+"""Walk-forward folds: purge, embargo, and windows that appended rows do not change."""
+
 from datetime import date
 from itertools import pairwise
 

@@ -1,3 +1,5 @@
+"""What a model learns, and how much each sample counts."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Importing a floor stays light."""
+
 import subprocess
 import sys
 

@@ -1,3 +1,5 @@
+"""Retraining: when it trains, whom it promotes, and that nothing of the future helps."""
+
 from pathlib import Path
 
 import numpy as np

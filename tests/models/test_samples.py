@@ -1,3 +1,5 @@
+"""From panels to samples: each row by itself, on an absolute grid, in order."""
+
 from math import gcd
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Combinatorial cross-validation; and shuffled labels, of which no scheme learns anything."""
+
 from math import comb
 from pathlib import Path
 

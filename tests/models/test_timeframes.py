@@ -1,3 +1,5 @@
+"""Longer candles and their factors: those of pandas, and known only when closed."""
+
 import numpy as np
 import pandas as pd
 import pytest

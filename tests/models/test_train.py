@@ -1,3 +1,5 @@
+"""Walk-forward training: out of sample, to the same bits again, resumable after a kill."""
+
 import json
 import os
 import signal
