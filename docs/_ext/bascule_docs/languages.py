@@ -16,6 +16,8 @@ from sphinx.search import languages as search_languages
 from sphinx.search.zh import SearchChinese
 
 FOLDER = "zh/"
+# words of the theme that its own Chinese lacks
+LACKING = {"Collapse Sidebar": "收起侧栏", "Expand Sidebar": "展开侧栏"}
 
 # A query has no spaces between words. Runs of Chinese are cut, longest first, into words that the index has.
 SPLITTER = r"""
@@ -91,7 +93,7 @@ def _context(app: Sphinx, page: str, template: str, context: dict[str, Any], doc
     if chinese:
         words = _words()
         context["language"] = "zh-CN"
-        context["_"] = context["gettext"] = words.gettext
+        context["_"] = context["gettext"] = lambda text: LACKING.get(text) or words.gettext(text)
         context["ngettext"] = words.ngettext
 
 
