@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -118,6 +119,22 @@ class Sketches:
         right = np.stack([self._known[text].vector for text in others])
         found: Float64Array = (left @ right.T).astype(np.float64)
         return found
+
+    def fitness(self, scores: Sequence[Score], pool: Pool, own: float) -> Float64Array:
+        """√gain of each text, mixed with its own IC less a standard error, in units of IC ``[F]``.
+
+        Args:
+            scores: of the texts.
+            pool: as it is now.
+            own: share of the own IC.
+        """
+        gains = self.gains(scores, pool)
+        return np.array(
+            [
+                (1 - own) * math.sqrt(max(gain, 0.0)) + own * score.cautious
+                for score, gain in zip(scores, gains, strict=True)
+            ]
+        )
 
     def gains(self, scores: Sequence[Score], pool: Pool) -> Float64Array:
         """What each text would be rewarded with by the pool now ``[F]``; 0 for its members."""

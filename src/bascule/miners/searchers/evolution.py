@@ -18,7 +18,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -195,13 +194,9 @@ class Evolution:
             self._enter(one, float(worth), near)
 
     def _worths(self, people: Sequence[Individual], pool: Pool) -> Float64Array:
-        gains = self._sketches.gains([one.score for one in people], pool)
-        return np.array([self._worth(one, gain) for one, gain in zip(people, gains, strict=True)])
-
-    def _worth(self, one: Individual, gain: float) -> float:
-        own = self._settings.own
-        fitness = (1 - own) * math.sqrt(max(gain, 0.0)) + own * one.score.cautious
-        return fitness - self._settings.parsimony * size(one.node)
+        """Fitness less the price of the tokens."""
+        fitness = self._sketches.fitness([one.score for one in people], pool, self._settings.own)
+        return fitness - self._settings.parsimony * np.array([size(one.node) for one in people])
 
     def _near(self, fresh: Sequence[Individual]) -> dict[tuple[str, str], float]:
         """|Correlation| of newcomers with everybody; empty where diversity is not asked for."""

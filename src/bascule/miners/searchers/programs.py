@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -136,14 +135,7 @@ class ProgramSearch:
         self._pending = []
         self._people = self._people[-self._settings.population :]
         scores = [one.score for one in self._people]
-        own = self._settings.own
-        gains = self._sketches.gains(scores, pool)
-        self._fitness = np.array(
-            [
-                (1 - own) * math.sqrt(max(gain, 0)) + own * s.cautious
-                for s, gain in zip(scores, gains, strict=True)
-            ]
-        )
+        self._fitness = self._sketches.fitness(scores, pool, self._settings.own)
 
     # -- keeping -----------------------------------------------------------------------------------
 
