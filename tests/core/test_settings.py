@@ -1,13 +1,22 @@
 import pickle
 
 import pytest
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from bascule.core import BasculeError, ConfigError, Settings
+from bascule.core import BasculeError, ConfigError, Settings, moment
 
 
 class Inner(Settings):
     horizon: int = Field(24, ge=1)
+
+
+class Span(Settings):
+    start: str
+
+    @field_validator("start")
+    @classmethod
+    def _time(cls, value: str) -> str:
+        return str(moment(value))
 
 
 class Outer(Settings):
@@ -26,6 +35,12 @@ def test_a_bad_value_and_a_missing_key_are_named() -> None:
         Outer.read({"name": "x", "label": {"horizon": 0}})
     with pytest.raises(ConfigError, match="name: this key is required"):
         Outer.read({})
+
+
+def test_an_error_of_ours_in_a_validator_keeps_its_remedy_and_gets_the_place() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Span.read({"start": "soon"}, where="run.yaml")
+    assert str(caught.value).startswith("run.yaml: start: 'soon' is no time\n  remedy: write 2024-01-31")
 
 
 def test_errors_travel_between_processes() -> None:

@@ -4,6 +4,7 @@
 
     BasculeError
     ├── ConfigError        a setting is missing, misspelt or out of range
+    │   └── NotATimeError  a text that should be a time is none
     ├── DataError          market data from outside is not what it must be
     │   ├── OutageError    a source of market data does not answer
     │   ├── StoreError     the store on disk is missing, half, or of another version
@@ -57,6 +58,13 @@ def _rebuild(cls: type[BasculeError], message: str, where: str | None, remedy: s
 
 class ConfigError(BasculeError):
     """A setting is missing, misspelt or out of range."""
+
+
+class NotATimeError(ConfigError, ValueError):
+    """A text that should be a time is none.
+
+    A ValueError too: raised in a validator of settings it becomes an error with the key's place.
+    """
 
 
 class DataError(BasculeError):

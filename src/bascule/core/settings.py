@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bascule.core.errors import ConfigError
+from bascule.core.errors import BasculeError, ConfigError
 
 
 class Settings(BaseModel):
@@ -45,6 +45,9 @@ def _explain(cls: type[Settings], error: ValidationError, where: str) -> ConfigE
         return ConfigError(f"unknown key{more}", where=place, remedy=remedy)
     if first["type"] == "missing":
         return ConfigError(f"this key is required{more}", where=place, remedy="add it")
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, BasculeError):  # it knows what is wrong; the place is told here
+        return ConfigError(f"{cause.message}{more}", where=place, remedy=cause.remedy)
     message = first["msg"].removeprefix("Value error, ")
     return ConfigError(
         f"{message}; received {first['input']!r}{more}", where=place, remedy="correct the value"

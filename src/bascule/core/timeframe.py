@@ -9,20 +9,40 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from bascule.core.errors import ConfigError
+from bascule.core.errors import ConfigError, NotATimeError
 
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400}
 _SECONDS_A_YEAR = 365 * 86_400
+_ZONE = re.compile(r"(Z|[+-]\d{2}:?\d{2})$", re.IGNORECASE)
 TimeArray = NDArray[np.datetime64]
 Moment = np.datetime64 | datetime | str
 
 
 def moment(value: Moment) -> np.datetime64:
-    """A UTC time as ``datetime64[ns]``; aware datetimes are converted, naive ones and texts are UTC."""
+    """A UTC time as ``datetime64[ns]``; times with a zone are converted, those without one are UTC.
+
+    Raises:
+        NotATimeError: a text that is no time.
+    """
+    if isinstance(value, str):
+        value = _read(value)
     if isinstance(value, datetime) and value.tzinfo is not None:
         value = value.astimezone(UTC).replace(tzinfo=None)
     result: np.datetime64 = np.asarray(value, "datetime64[ns]").reshape(1)[0]
     return result
+
+
+def _read(text: str) -> np.datetime64 | datetime:
+    found: np.datetime64 | datetime
+    try:
+        found = datetime.fromisoformat(text) if _ZONE.search(text) else np.datetime64(text, "ns")
+    except ValueError:
+        found = np.datetime64("NaT")
+    if isinstance(found, np.datetime64) and np.isnat(found):
+        raise NotATimeError(
+            f"{text!r} is no time", where="time", remedy="write 2024-01-31, or 2024-01-31T12:00 (UTC)"
+        )
+    return found
 
 
 @dataclass(frozen=True, order=True)
