@@ -40,7 +40,7 @@ def regimes(panel: Panel, days: float = 30.0) -> dict[str, BoolArray]:
         move[1:] = np.log(close[1:] / close[:-1])
     counted = np.isfinite(move) & panel.members
     market = np.where(counted, move, 0.0).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
-    window = min(panel.timeframe.bars(days), len(market))
+    window = panel.timeframe.bars(days)
     trend, volatility = _trailing_mean(market, window), _trailing_mean(market**2, window)
     usual = np.full(len(market), np.nan)
     for start in range(window, len(market), window):  # a new median now and then is all that is needed
