@@ -293,6 +293,16 @@ def test_a_damaged_model_is_refused(trained: Predictions, tmp_path: Path) -> Non
     (copy / "model.txt").write_bytes((copy / "model.txt").read_bytes()[:-40])
     with pytest.raises(BundleError, match="missing or changed"):
         load(copy)
+    meta = json.loads((copy / "meta.json").read_text())
+    for wrong, message in (
+        ({"file": "../2021-05/model.txt"}, "a file elsewhere"),
+        ({"file": str(trained.folder / "2021-05" / "model.txt")}, "a file elsewhere"),
+        ({"checksum": None}, "does not name its checksum"),
+    ):
+        changed = {key: value for key, value in {**meta, **wrong}.items() if value is not None}
+        (copy / "meta.json").write_text(json.dumps(changed))
+        with pytest.raises(BundleError, match=message):
+            load(copy)
     (copy / "meta.json").write_text("{")
     with pytest.raises(BundleError, match="cannot read"):
         load(copy)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 META = "meta.json"
 SCHEMA = 2
+_NEEDED = ("model_id", "kind", "names", "features", "windows", "fingerprint", "file", "checksum")
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +104,8 @@ def load(path: Path) -> Predictor:
     """Open a fold folder.
 
     Raises:
-        BundleError: it is missing, of another schema, or its model file is not the one that was saved.
+        BundleError: it is missing or damaged, of another schema, or its model file is not the one that was
+            saved.
     """
     meta = read_meta(path)
     file = path / meta["file"]
@@ -126,7 +128,7 @@ def read_meta(path: Path) -> dict[str, Any]:
     """The description of a fold folder.
 
     Raises:
-        BundleError: missing, unreadable or of another schema.
+        BundleError: missing, unreadable, incomplete, or of another schema.
     """
     file = path / META
     try:
@@ -137,6 +139,12 @@ def read_meta(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
         raise BundleError(f"this is not a model of schema {SCHEMA}", where=str(file), remedy="train again")
+    lacking = [name for name in _NEEDED if name not in meta]
+    if lacking or Path(str(meta["file"])).name != meta["file"]:
+        shown = f"does not name its {lacking[0]}" if lacking else f"names a file elsewhere: {meta['file']!r}"
+        raise BundleError(
+            f"the model's description {shown}", where=str(file), remedy="restore it or train again"
+        )
     return meta
 
 
