@@ -14,7 +14,8 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 MAX_POINTS = 2_000  # a curve with more points than this is thinned: nobody can see them, everybody loads them
 
 
-def _figure(height: int = 320, **layout: Any) -> Any:
+def styled(height: int = 320, **layout: Any) -> Any:
+    """A figure without traces in the style of the reports, with further settings of its ``layout``."""
     import plotly.graph_objects as go
 
     axis = {
@@ -41,8 +42,8 @@ def _figure(height: int = 320, **layout: Any) -> Any:
 
 
 def blank(height: int) -> Any:
-    """A figure without traces, in the report's style."""
-    return _figure(height=height, hovermode="closest")
+    """A `styled` figure whose points tell of themselves alone."""
+    return styled(height=height, hovermode="closest")
 
 
 def thin(series: pd.Series[Any]) -> pd.Series[Any]:
@@ -57,7 +58,7 @@ def ic_bars(names: Sequence[str], values: Sequence[float], errors: Sequence[floa
     """Mean rank IC of factors with two standard errors (Newey-West) on both sides."""
     import plotly.graph_objects as go
 
-    figure = _figure(height=max(260, 22 * len(names) + 70), hovermode="closest")
+    figure = styled(height=max(260, 22 * len(names) + 70), hovermode="closest")
     figure.add_trace(
         go.Bar(
             y=list(names)[::-1],
@@ -76,7 +77,7 @@ def cumulative_ic(ic: pd.Series[Any], rank_ic: pd.Series[Any]) -> Any:
     """Running sums of the per-candle IC and rank IC."""
     import plotly.graph_objects as go
 
-    figure = _figure()
+    figure = styled()
     for series, label in ((ic, "IC"), (rank_ic, "rank IC")):
         curve = thin(series.dropna().cumsum())
         figure.add_trace(go.Scatter(x=curve.index, y=curve, name=label, mode="lines", line={"width": 2}))
@@ -90,7 +91,7 @@ def monthly_ic(rank_ic: pd.Series[Any]) -> Any:
 
     known = rank_ic.dropna()
     months = known.groupby(pd.DatetimeIndex(known.index).strftime("%Y-%m")).mean()
-    figure = _figure()
+    figure = styled()
     colors = [ALPHA if v >= 0 else RISK for v in months]
     figure.add_trace(go.Bar(x=months.index, y=months, marker_color=colors, name="rank IC"))
     figure.update_yaxes(title="mean rank IC", tickformat=".3f")
@@ -102,7 +103,7 @@ def decay(horizons: Sequence[int], curves: Mapping[str, Sequence[float]], unit: 
     """IC measures against the label's horizon in candles."""
     import plotly.graph_objects as go
 
-    figure = _figure()
+    figure = styled()
     for label, values in curves.items():
         figure.add_trace(
             go.Scatter(x=list(horizons), y=list(values), name=label, mode="lines+markers", line={"width": 2})
@@ -122,7 +123,7 @@ def quantiles(returns: Sequence[float], horizon: str) -> Any:
     import plotly.graph_objects as go
 
     values = [10_000 * v for v in returns]
-    figure = _figure(hovermode="closest")
+    figure = styled(hovermode="closest")
     figure.add_trace(
         go.Bar(
             x=[f"Q{i + 1}" for i in range(len(values))],
@@ -143,7 +144,7 @@ def equity(curves: Mapping[str, pd.Series[Any]]) -> Any:
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
-    template = _figure(height=470)
+    template = styled(height=470)
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.68, 0.32], vertical_spacing=0.06)
     figure.update_layout(template.layout)
     for (label, series), color in zip(curves.items(), PALETTE, strict=False):
@@ -180,7 +181,7 @@ def months(series: pd.Series[Any], text: Callable[[float, int, int], str]) -> An
         ["" if np.isnan(v) else text(v, int(year), month) for month, v in enumerate(row, 1)]
         for year, row in zip(table.index, values, strict=True)
     ]
-    figure = _figure(height=120 + 40 * len(table), hovermode="closest")
+    figure = styled(height=120 + 40 * len(table), hovermode="closest")
     limit = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
     figure.add_trace(heat(values, MONTHS, [str(year) for year in table.index], limit, shown))
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
@@ -222,7 +223,7 @@ def trade_returns(profits: Sequence[float]) -> Any:
 
     values = np.asarray(profits, float)
     clip = np.nanpercentile(np.abs(values), 99) if len(values) else 1.0
-    figure = _figure(hovermode="closest")
+    figure = styled(hovermode="closest")
     figure.add_trace(
         go.Histogram(x=np.clip(values, -clip, clip), nbinsx=60, marker_color=ALPHA, name="trades")
     )
@@ -236,7 +237,7 @@ def risk_over_time(score: pd.Series[Any], limit: float) -> Any:
     import plotly.graph_objects as go
 
     curve = thin(score.dropna())
-    figure = _figure(height=240)
+    figure = styled(height=240)
     figure.add_trace(
         go.Scatter(
             x=curve.index,
@@ -256,7 +257,7 @@ def breadth(members: pd.Series[Any], listed: pd.Series[Any]) -> Any:
     """How many instruments traded, and how many of them were in the universe."""
     import plotly.graph_objects as go
 
-    figure = _figure(height=240)
+    figure = styled(height=240)
     for series, label, color in ((listed, "traded", MUTED), (members, "in the universe", ALPHA)):
         curve = thin(series)
         figure.add_trace(go.Scatter(x=curve.index, y=curve, name=label, line={"color": color, "width": 1.6}))
@@ -268,7 +269,7 @@ def importance(names: Sequence[str], shares: Sequence[float]) -> Any:
     """Share of the models' total gain by factor, averaged over folds."""
     import plotly.graph_objects as go
 
-    figure = _figure(height=max(220, 20 * len(names) + 60), hovermode="closest")
+    figure = styled(height=max(220, 20 * len(names) + 60), hovermode="closest")
     figure.add_trace(go.Bar(y=list(names)[::-1], x=list(shares)[::-1], orientation="h", marker_color=ALPHA))
     figure.update_xaxes(title="share of gain", tickformat=".1%")
     return figure
@@ -278,7 +279,7 @@ def windows(spans: Sequence[Mapping[str, str]]) -> Any:
     """Train, valid and test windows of each fold (keys ``fold, part, start, end``), as bars over time."""
     import plotly.graph_objects as go
 
-    figure = _figure(height=max(260, 9 * len({span["fold"] for span in spans}) + 90), hovermode="closest")
+    figure = styled(height=max(260, 9 * len({span["fold"] for span in spans}) + 90), hovermode="closest")
     for part, color in (("train", "#8a94a6"), ("valid", RISK), ("test", ALPHA)):
         chosen = [span for span in spans if span["part"] == part]
         starts = pd.to_datetime([span["start"] for span in chosen])
@@ -305,7 +306,7 @@ def lines(curves: Mapping[str, tuple[Sequence[Any], Sequence[float]]], *, x: str
     """Curves of any x by name."""
     import plotly.graph_objects as go
 
-    figure = _figure(hovermode="closest")
+    figure = styled(hovermode="closest")
     for name, (at, values) in curves.items():
         figure.add_trace(go.Scatter(x=list(at), y=list(values), name=name, mode="lines"))
     figure.update_xaxes(title=x)

@@ -12,8 +12,8 @@ import yaml
 
 from bascule import __version__, portfolio
 from bascule.app import figures
-from bascule.app.page import Card, Figure, Page, Section, Table
-from bascule.app.report import SYNTHETIC, number, percent
+from bascule.app.page import SYNTHETIC, Card, Figure, Page, Section, Table
+from bascule.app.report import number, percent
 from bascule.app.trading import leading, performance
 from bascule.core import Panel
 

@@ -86,15 +86,10 @@ def stability(
 
 def _signalled(config: Path, overrides: Sequence[str]) -> Run:
     """The run behind a YAML file, with its signals at hand."""
-    from bascule.app.modelcli import prepared
-    from bascule.app.spine import stages
-    from bascule.app.stage import Runner
+    from bascule.app.modelcli import finish, prepared
 
     work = prepared(config, overrides)
-    chain = stages(work.config)
-    last = [stage.name for stage in chain].index("signals")
-    work.runner = Runner(work.config.home, chain[: last + 1])
-    work.runner.run(work)
+    finish(work, "signals")
     return work
 
 
@@ -108,7 +103,7 @@ def _settings(path: Path | None, epochs: int | None, loss: str | None) -> Hypero
 
 def _show(found: WalkForward, folder: Path, title: str) -> None:
     from bascule.app.hyperoptpage import walk_page
-    from bascule.app.tearsheet import number
+    from bascule.app.page import number
 
     table = Table(
         "tested on", "trials", "in sample", "out of sample", "own", "Sharpe", "own", box=None, title=title

@@ -10,8 +10,7 @@ import numpy as np
 
 from bascule import __version__
 from bascule.app.figures import ALPHA, MUTED, RISK, blank
-from bascule.app.page import Card, Cell, Figure, Page, Section, Table, Tone
-from bascule.app.tearsheet import number
+from bascule.app.page import Card, Cell, Figure, Page, Section, Table, Tone, number
 from bascule.bridge.freqtrade.hyperopt import Parameter, Stability, WalkForward, stability
 from bascule.bridge.freqtrade.hyperopt.stability import PEAK, PLATEAU
 from bascule.evaluate import SharpeStatistics

@@ -9,8 +9,7 @@ import numpy as np
 
 from bascule import __version__
 from bascule.app.figures import ALPHA, MUTED, RISK, blank
-from bascule.app.page import Card, Cell, Figure, Page, Section, Table
-from bascule.app.tearsheet import number
+from bascule.app.page import Card, Cell, Figure, Page, Section, Table, number
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from bascule import __version__
 from bascule.app import figures
 from bascule.app.candles import Candles
 from bascule.app.mining import Plan, table
-from bascule.app.page import Card, Cell, Figure, Page, Section, Table, Tone
+from bascule.app.page import SYNTHETIC, Card, Cell, Figure, Page, Section, Table, Tone
 from bascule.miners import Judgement, Look
 
 
@@ -37,18 +37,9 @@ def page(judgements: Sequence[Judgement], plans: Sequence[Plan], held: Candles) 
         ),
         cards=_cards(judgements[0]) if single else _group_cards(judgements),
         sections=sections,
-        warnings=_warnings(held),
+        warnings=[] if held.synthetic is None else [SYNTHETIC],
         footer=f"Bascule {__version__} · {held.source}",
     )
-
-
-def _warnings(held: Candles) -> list[str]:
-    if held.synthetic is None:
-        return []
-    return [
-        "Synthetic market: these candles were generated, with formulas planted in them that can be found. "
-        "Nothing here says anything about a real market."
-    ]
 
 
 def _cards(judged: Judgement) -> list[Card]:

@@ -157,7 +157,7 @@ def combine(config: ConfigFile, settings: SettingsFile = None, set_: Overrides =
     if trained.exists():
         from bascule.app.spine import PREDICTIONS
 
-        _finish(run, "train")
+        finish(run, "train")
         with np.load(run.folder("train") / PREDICTIONS) as stored:
             signals[run.config.model.kind] = stored["values"]
     run.tries.add((f"combine {name}" for name in signals), run.panel, [horizon], "model combine")
@@ -181,7 +181,7 @@ def explain(
     from bascule.models.samples import gather, rows_of
 
     run = prepared(config, set_ or ())
-    _finish(run, "train")
+    finish(run, "train")
     home = run.folder("train") / "models"
     lasting = models.stability(models.importance(home, run.facts("train")["folds"]), top)
     newest = models.load(home / run.facts("train")["folds"][-1])
@@ -222,7 +222,7 @@ def lineage(
 
     run = prepared(config, set_ or ())
     for stage in ("train", "signals"):
-        _finish(run, stage)
+        finish(run, stage)
     book = models.Lineage(registry, uri=uri)
     data, bundle = run.facts("data")["fingerprint"], run.facts("signals")["bundle"]
     folders = [run.folder("train") / "models" / fold for fold in run.facts("train")["folds"]]
@@ -250,11 +250,11 @@ def prepared(config: Path, overrides: Sequence[str]) -> Run:
 
     loaded = load(config, overrides)
     run = Run(loaded, loaded.recipe(), console)
-    _finish(run, "data")
+    finish(run, "data")
     return run
 
 
-def _finish(run: Run, last: str) -> None:
+def finish(run: Run, last: str) -> None:
     """Do what is not done of a run's stages, until ``last``."""
     from bascule.app.spine import stages
     from bascule.app.stage import Runner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files as resources
@@ -11,6 +12,15 @@ from typing import Any, Literal
 from bascule.core import files
 
 Tone = Literal["", "good", "fair", "bad", "faint"]
+SYNTHETIC = (
+    "Synthetic market: these candles were generated, with formulas planted in them that can be found. "
+    "Nothing here says anything about a real market."
+)
+
+
+def number(value: float, form: str) -> str:
+    """A value in a format, or a dash where there is none."""
+    return "–" if math.isnan(value) else f"{value:{form}}"
 
 
 @dataclass(frozen=True)

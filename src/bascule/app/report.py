@@ -16,17 +16,13 @@ import yaml
 
 from bascule import __version__, evaluate
 from bascule.app import figures
-from bascule.app.page import Card, Figure, Page, Section, Table
+from bascule.app.page import SYNTHETIC, Card, Figure, Page, Section, Table
 
 if TYPE_CHECKING:
     from bascule.app.run import Run
     from bascule.bridge.freqtrade.results import BacktestResult
 
 TOP = 20
-SYNTHETIC = (
-    "Synthetic market: these candles were generated, with formulas planted in them that can be found. "
-    "Nothing here says anything about a real market."
-)
 
 
 def research_page(run: Run, folder: Path) -> Page:

@@ -12,6 +12,7 @@ from bascule.app import riskinputs as inputs
 from bascule.app.command import Commands, answer
 from bascule.app.console import bar
 from bascule.app.options import Data, End, Frame, Start, Top
+from bascule.app.page import number
 from bascule.app.yamlfile import read_settings
 
 if TYPE_CHECKING:
@@ -93,8 +94,8 @@ def model(
     for line in found.lines:
         figures = (line.mean, line.volatility, line.t, line.significant, line.vif, line.stability)
         forms = ("+.0%", ".0%", "+.1f", ".0%", ".2f", ".2f")
-        cells = [_number(v, f) for v, f in zip(figures, forms, strict=True)]
-        table.add_row(line.name, *cells, _number(parts.get(line.name, float("nan")), ".1%"))
+        cells = [number(v, f) for v, f in zip(figures, forms, strict=True)]
+        table.add_row(line.name, *cells, number(parts.get(line.name, float("nan")), ".1%"))
     share, bias = found.share, found.bias
     answer(
         {
@@ -106,9 +107,9 @@ def model(
             "page": html,
         },
         table,
-        f"R² {_number(share['r2'], '.1%')}, specific share {_number(share['specific'], '.1%')}; bias of the "
-        f"portfolio's forecasts {_number(bias.bias, '.3f')} (right: {_number(bias.low, '.3f')} to "
-        f"{_number(bias.high, '.3f')}), QLIKE {_number(bias.qlike, '.3f')}",
+        f"R² {number(share['r2'], '.1%')}, specific share {number(share['specific'], '.1%')}; bias of the "
+        f"portfolio's forecasts {number(bias.bias, '.3f')} (right: {number(bias.low, '.3f')} to "
+        f"{number(bias.high, '.3f')}), QLIKE {number(bias.qlike, '.3f')}",
         *_write(found, html),
     )
 
@@ -139,7 +140,7 @@ def var(
         verdict = "within" if told.good else "OUTSIDE"
         backtest = (
             f"{told.hits} losses beyond it in {told.count} days, {verdict} Kupiec's {told.band[0]} to "
-            f"{told.band[1]}; independence p = {_number(told.independence_p, '.3f')}"
+            f"{told.band[1]}; independence p = {number(told.independence_p, '.3f')}"
         )
     answer(
         {
@@ -151,7 +152,7 @@ def var(
             "good": None if told is None else told.good,
             "page": html,
         },
-        f"VaR {level:.0%} {_number(value, '.2%')}, expected shortfall {_number(beyond, '.2%')} of equity "
+        f"VaR {level:.0%} {number(value, '.2%')}, expected shortfall {number(beyond, '.2%')} of equity "
         "over the next day",
         backtest,
         *_write(found, html),
@@ -254,7 +255,7 @@ def _causes(found: CausalReport) -> list[Table | str]:
     for kind, steady in found.slices.items():
         shown.append(
             f"{kind}: {steady.same_sign:.0%} of {len(steady.effects)} slices have its sign; "
-            f"one effect for all: p = {_number(steady.q_p_value, '.3f')}"
+            f"one effect for all: p = {number(steady.q_p_value, '.3f')}"
         )
     return shown
 
@@ -376,9 +377,5 @@ def _write(found: RiskReport, html: Path | None) -> list[str]:
 def _effect(effect: Effect) -> list[str]:
     figures = (effect.coefficient, effect.error, effect.t, effect.r2, effect.robustness)
     forms = ("+.4g", ".2g", "+.1f", ".2%", ".2%")
-    cells = [_number(v, f) for v, f in zip(figures, forms, strict=True)]
+    cells = [number(v, f) for v, f in zip(figures, forms, strict=True)]
     return [", ".join(effect.controls) or "none", *cells]
-
-
-def _number(value: float, form: str) -> str:
-    return "–" if value != value else f"{value:{form}}"

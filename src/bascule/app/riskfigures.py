@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bascule.app.figures import ALPHA, BAD, MUTED, PALETTE, RISK, _figure, thin
+from bascule.app.figures import ALPHA, BAD, MUTED, PALETTE, RISK, styled, thin
 from bascule.evaluate.rows import Float64Array
 
 COLOURS = (*PALETTE, "#7c3aed", "#be185d", "#4d7c0f", "#b45309", "#1e40af", "#0891b2", "#6d28d9", "#9f1239")
@@ -18,7 +18,7 @@ def factor_wealth(returns: pd.DataFrame) -> Any:
     """Cumulative returns of the factors, one line each."""
     import plotly.graph_objects as go
 
-    figure = _figure(height=380)
+    figure = styled(height=380)
     for name, colour in zip(returns.columns, COLOURS, strict=False):
         curve = thin(returns[name].fillna(0.0).cumsum())
         figure.add_trace(
@@ -32,7 +32,7 @@ def volatilities(forecasts: pd.DataFrame) -> Any:
     """Forecast volatility of each factor, annualised."""
     import plotly.graph_objects as go
 
-    figure = _figure(height=380)
+    figure = styled(height=380)
     for name, colour in zip(forecasts.columns, COLOURS, strict=False):
         curve = thin(forecasts[name].dropna())
         figure.add_trace(
@@ -47,7 +47,7 @@ def shares(parts: dict[str, float]) -> Any:
     import plotly.graph_objects as go
 
     names, values = list(parts)[::-1], list(parts.values())[::-1]
-    figure = _figure(height=max(240, 26 * len(names) + 60), hovermode="closest")
+    figure = styled(height=max(240, 26 * len(names) + 60), hovermode="closest")
     colours = [
         MUTED if name == "specific" else ALPHA if v >= 0 else RISK
         for name, v in zip(names, values, strict=True)
@@ -69,7 +69,7 @@ def exposure_map(instruments: Sequence[str], factors: Sequence[str], values: Flo
     """Exposures of instruments ``[N, K]`` as a heat map."""
     import plotly.graph_objects as go
 
-    figure = _figure(height=max(320, 15 * len(instruments) + 90), hovermode="closest")
+    figure = styled(height=max(320, 15 * len(instruments) + 90), hovermode="closest")
     figure.add_trace(
         go.Heatmap(
             z=values,
@@ -93,7 +93,7 @@ def losses(names: Sequence[str], values: Sequence[float]) -> Any:
     """Loss of a portfolio in each scenario."""
     import plotly.graph_objects as go
 
-    figure = _figure(height=max(260, 30 * len(names) + 60), hovermode="closest")
+    figure = styled(height=max(260, 30 * len(names) + 60), hovermode="closest")
     figure.add_trace(
         go.Bar(
             y=list(names)[::-1],
@@ -113,7 +113,7 @@ def value_at_risk(returns: pd.Series[Any], var: pd.Series[Any], es: pd.Series[An
     """Daily returns, the VaR that was forecast for them, and the days that went beyond."""
     import plotly.graph_objects as go
 
-    figure = _figure(height=380, hovermode="closest")
+    figure = styled(height=380, hovermode="closest")
     beyond = returns[(-returns > var) & var.notna()]
     bars = thin(returns)
     figure.add_trace(go.Bar(x=bars.index, y=bars, name="return", marker_color="rgba(138,148,166,.55)"))
@@ -143,7 +143,7 @@ def correlations(names: Sequence[str], covariance: Float64Array) -> Any:
 
     deviation = np.sqrt(np.diag(covariance))
     values = covariance / np.outer(deviation, deviation)
-    figure = _figure(height=max(300, 34 * len(names) + 90), hovermode="closest")
+    figure = styled(height=max(300, 34 * len(names) + 90), hovermode="closest")
     figure.add_trace(
         go.Heatmap(
             z=values,

@@ -11,8 +11,7 @@ import numpy as np
 
 from bascule import __version__, risk
 from bascule.app import riskfigures
-from bascule.app.page import Card, Figure, Page, Section, Table
-from bascule.app.tearsheet import number
+from bascule.app.page import Card, Figure, Page, Section, Table, number
 from bascule.evaluate.rows import Float64Array
 
 if TYPE_CHECKING:

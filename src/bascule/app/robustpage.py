@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from bascule import __version__
 from bascule.app import figures, robustfigures
-from bascule.app.page import Card, Cell, Figure, Page, Section, Table, Tone
-from bascule.app.tearsheet import number
+from bascule.app.page import Card, Cell, Figure, Page, Section, Table, Tone, number
 from bascule.bridge.freqtrade.robust import TITLES
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bascule.app import figures
-from bascule.app.figures import ALPHA, MUTED, RISK, _figure, thin
+from bascule.app.figures import ALPHA, MUTED, RISK, styled, thin
 from bascule.evaluate import Colour, Decay, Pool, Sheet, Verdict
 
 COLOURS: dict[Colour, str] = {"green": "#16a34a", "amber": RISK, "red": "#dc2626", "unknown": MUTED}
@@ -20,7 +20,7 @@ def verdicts(lines: Sequence[Verdict]) -> Any:
     """How much of each target is reached; the target is the line at 100 %, the figures stand at the right."""
     import plotly.graph_objects as go
 
-    figure = _figure(hovermode="closest")
+    figure = styled(hovermode="closest")
     names = [line.measure for line in lines][::-1]
     reached = [min(abs(line.value) / line.target, 2.0) if np.isfinite(line.value) else 0.0 for line in lines]
     colours = [COLOURS[line.colour] for line in lines]
@@ -59,7 +59,7 @@ def tally(counts: Mapping[str, Mapping[Colour, int]]) -> Any:
     """Share of the factors that meet each target."""
     import plotly.graph_objects as go
 
-    figure = _figure(hovermode="closest", barmode="stack")
+    figure = styled(hovermode="closest", barmode="stack")
     names = list(counts)[::-1]
     for colour, word in WORDS.items():
         numbers = [counts[name][colour] for name in names]
@@ -90,7 +90,7 @@ def pooled(pool: Pool, verdict: Verdict) -> Any:
     """IC and rank IC of the pool in sample and out of it, beside the target of the IC."""
     import plotly.graph_objects as go
 
-    figure = _figure(hovermode="closest", barmode="group")
+    figure = styled(hovermode="closest", barmode="group")
     for label, part, colour in (
         ("in sample, where its weights are from", pool.inside, MUTED),
         ("out of sample", pool.outside, ALPHA),
@@ -119,7 +119,7 @@ def cumulative(index: pd.DatetimeIndex, sheet: Sheet) -> Any:
     """Running sums of IC and rank IC; what lies in sample is shaded."""
     import plotly.graph_objects as go
 
-    figure = _figure()
+    figure = styled()
     for series, label in ((sheet.rank_ic, "rank IC"), (sheet.ic, "IC")):
         curve = thin(pd.Series(series, index).dropna().cumsum())
         figure.add_trace(go.Scatter(x=curve.index, y=curve, name=label, mode="lines", line={"width": 2}))
@@ -152,7 +152,7 @@ def decay(found: Decay, unit: str) -> Any:
     """Cumulative and marginal rank IC by horizon with two standard errors."""
     import plotly.graph_objects as go
 
-    figure = _figure()
+    figure = styled()
     for label, parts, colour in (
         ("return over the horizon", found.cumulative, MUTED),
         ("return of the last stretch only", found.marginal, ALPHA),
@@ -182,7 +182,7 @@ def quantile_curves(index: pd.DatetimeIndex, sheet: Sheet) -> Any:
 
     series = sheet.quantiles.series / sheet.horizon
     excess = pd.DataFrame(series - series.mean(axis=1, keepdims=True), index[sheet.split :]).dropna()
-    figure = _figure()
+    figure = styled()
     last = max(1, series.shape[1] - 1)
     for number in range(series.shape[1]):
         curve = thin(excess[number].cumsum())
@@ -206,7 +206,7 @@ def long_short(index: pd.DatetimeIndex, sheet: Sheet) -> Any:
     import plotly.graph_objects as go
 
     before, after = (pd.Series(one / sheet.horizon, index[sheet.split :]) for one in sheet.book)
-    figure = _figure()
+    figure = styled()
     for series, label, colour in ((before, "before cost", MUTED), (after, "after cost", ALPHA)):
         curve = thin(series.dropna().cumsum())
         style = {"width": 2, "color": colour}
@@ -222,7 +222,7 @@ def parts(table: pd.DataFrame, *, colour: Sequence[str] | None = None) -> Any:
     values, many = table["ic"].to_numpy(float), len(table) > 12
     with np.errstate(invalid="ignore", divide="ignore"):
         errors = 2 * np.abs(values / table["t"].to_numpy(float))
-    figure = _figure(height=300, hovermode="closest")
+    figure = styled(height=300, hovermode="closest")
     figure.add_trace(
         go.Bar(
             x=[str(name).removesuffix("h") if many else str(name) for name in table.index],
@@ -242,7 +242,7 @@ def autocorrelation(values: dict[int, float], unit: str) -> Any:
     """Rank autocorrelation by lag."""
     import plotly.graph_objects as go
 
-    figure = _figure()
+    figure = styled()
     lags = list(values)
     figure.add_trace(
         go.Scatter(x=lags, y=list(values.values()), mode="lines+markers", line={"color": ALPHA, "width": 2})
@@ -263,7 +263,7 @@ def correlations(names: Sequence[str], matrix: Any, groups: Sequence[int]) -> An
     """Mean cross-sectional rank correlation, members of one group side by side."""
     order = np.lexsort((np.arange(len(names)), np.asarray(groups)))
     ordered = [names[i] for i in order]
-    figure = _figure(height=_square(len(names)), hovermode="closest")
+    figure = styled(height=_square(len(names)), hovermode="closest")
     figure.add_trace(figures.heat(np.asarray(matrix)[np.ix_(order, order)], ordered, ordered, 1.0))
     axis = {"showgrid": False, "dtick": 1, "tickfont": {"size": 10}, "showticklabels": len(names) <= 60}
     figure.update_yaxes(autorange="reversed", **axis)
@@ -282,7 +282,7 @@ def scatter(
     """In-sample against out-of-sample rank IC, as tall as so many bars: what was found, what was left."""
     import plotly.graph_objects as go
 
-    figure = _figure(height=max(260, 22 * rows + 70), hovermode="closest")
+    figure = styled(height=max(260, 22 * rows + 70), hovermode="closest")
     for chosen, label, colour in (
         (True, "significant after control", ALPHA),
         (False, "not significant", MUTED),
@@ -318,7 +318,7 @@ def contributions(values: dict[str, float], top: int = 25) -> Any:
 
     largest = sorted(values.items(), key=lambda item: -abs(item[1]))[:top]
     chosen = sorted(largest, key=lambda item: item[1])
-    figure = _figure(height=_square(min(len(values), top)), hovermode="closest")
+    figure = styled(height=_square(min(len(values), top)), hovermode="closest")
     figure.add_trace(
         go.Bar(
             y=[name for name, _ in chosen],

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bascule import __version__, evaluate
-from bascule.app.page import Card, Cell, Figure, Page, Section, Table, Tone
-from bascule.app.tearsheet import Measurement, number, plural, split_day
+from bascule.app.page import SYNTHETIC, Card, Cell, Figure, Page, Section, Table, Tone, number
+from bascule.app.tearsheet import Measurement, plural, split_day
 from bascule.core import Panel
 from bascule.evaluate import Colour, Sheet
 from bascule.factors import Factor
@@ -61,10 +61,7 @@ def _subtitle(found: Measurement) -> str:
 def _warnings(found: Measurement) -> list[str]:
     said = []
     if found.source.startswith("synthetic"):
-        said.append(
-            "Synthetic market: these candles were generated, with formulas planted in them that can be "
-            "found. Nothing here says anything about a real market."
-        )
+        said.append(SYNTHETIC)
     turned = [s.name for s in found.sheets if s.sign * s.outside.rank_ic.mean < 0]
     if turned:
         shown = ", ".join(turned[:6]) + (" …" if len(turned) > 6 else "")

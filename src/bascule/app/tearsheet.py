@@ -18,6 +18,7 @@ import numpy as np
 from rich.table import Table as Terminal
 
 from bascule import cluster, engine, evaluate
+from bascule.app.page import number
 from bascule.cluster import Executor
 from bascule.core import Panel, Progress, silent
 from bascule.evaluate import Sheet, SheetSettings, Verdict
@@ -262,11 +263,6 @@ def _styled(text: str, style: str) -> str:
 def plural(count: int, thing: str) -> str:
     """``1 trial``, ``2,000 trials``."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
-
-
-def number(value: float, form: str) -> str:
-    """The value in this format, or a dash."""
-    return "–" if math.isnan(value) else f"{value:{form}}"
 
 
 def split_day(found: Measurement) -> str:
