@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import sqlite3
 import threading
 from datetime import UTC, datetime, timedelta
@@ -105,6 +106,23 @@ def test_a_damaged_backup_is_refused_and_nothing_is_touched(home: Path, tmp_path
     with pytest.raises(BasculeError, match=r"damaged|no backup|leads out|required"):
         backup.restore(made.path, tmp_path / "new", now=NOW)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_root_that_leads_out_of_the_backup_is_refused(home: Path, tmp_path: Path) -> None:
+    made = backup.create([home], tmp_path / "kept", now=NOW)
+    manifest = made.path / "manifest.json"
+    for name in ("../runs", "..", "a/b", ""):
+        values = {**json.loads(manifest.read_text()), "roots": {name: "/runs"}}
+        (made.path / "manifest.json").write_text(json.dumps(values))
+        with pytest.raises(BasculeError, match="leads out"):
+            backup.restore(made.path, tmp_path / "new", now=NOW)
+
+
+def test_a_place_that_cannot_be_written_is_named(home: Path, tmp_path: Path) -> None:
+    made = backup.create([home], tmp_path / "kept", now=NOW)
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot be written"):
+        backup.restore(made.path, tmp_path / "file" / "new", now=NOW)
 
 
 def test_it_waits_for_a_writer_and_then_says_so(home: Path, tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_a_damaged_store_fails_its_check(tmp_path: Path) -> None:
         (("check", "{x}.parquet", "--timeframe", "1h"), "no such file"),
         (("ls", "{x}"), "no store"),
         (("update", "{x}.yaml"), "cannot be read"),
-        (("check", "{x}.parquet", "--timeframe", "1h", "--set", "spike"), "key=value"),
+        (("check", "{x}.parquet", "--timeframe", "1h", "--set", "spike"), "key.sub=value"),
         (("check", "{x}.parquet", "--timeframe", "1h", "--set", "spikes=1"), "unknown key"),
     ],
 )

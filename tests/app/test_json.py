@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,17 @@ def test_emergencies(ask: Shell, tmp_path: Path) -> None:
     refused = ask("emergency", "flatten", "x", "--userdir", tmp_path, code=1, given="n\n")
     assert refused["error"]["kind"] == "Aborted"
     assert ask("emergency", "halt", "x", code=3)["error"]["kind"] == "ConfigError"
+
+
+def test_a_user_without_a_name_can_pull_the_brake(
+    ask: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 987_654)  # as in a container: no entry in the table of users
+    ask("emergency", "halt", "odd prices", "--userdir", tmp_path)
+    told = ask("emergency", "status", "--userdir", tmp_path)
+    assert told["journal"][-1]["command"]["by"] == "uid 987654"
 
 
 def test_an_exchange(ask: Shell) -> None:

@@ -87,11 +87,12 @@ def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
         Runner(tmp_path, [outer]).run({"a": 1, "b": 1, "c": 1})
 
 
-def test_a_marker_changed_by_hand_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["{", "{}", "[]"])
+def test_a_marker_changed_by_hand_is_named(tmp_path: Path, text: str) -> None:
     log: list[str] = []
     context = {"a": 1, "b": 1, "c": 1}
     Runner(tmp_path, chain(log)).run(context)
-    (tmp_path / "stages" / "b.json").write_text("{")
+    (tmp_path / "stages" / "b.json").write_text(text)
     with pytest.raises(BasculeError, match=r"b\.json"):
         Runner(tmp_path, chain(log)).run(context)
 

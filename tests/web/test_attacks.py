@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import pytest
 from starlette.testclient import TestClient
 
+from bascule.app.web.kept import readable
 from bascule.app.web.server import application
 from bascule.app.web.services import Services
 from tests.web import office
@@ -136,6 +137,17 @@ def test_links_in_the_runs_folder_are_not_a_way_out(home: Path, tmp_path: Path) 
         log_in(client, "ada")
         for name in ("secret.html", "..%2fsecret.html", "../secret.html"):
             assert client.get(f"/runs/{name}/report").status_code in (404, 303)
+
+
+def test_files_of_another_shape_hide_only_themselves(tmp_path: Path) -> None:
+    def read(name: str, path: Path) -> int:
+        return int(json.loads(path.read_text())["value"])
+
+    places = {name: tmp_path / name for name in ("good", "foreign", "list", "text")}
+    for name, text in zip(places, ('{"value": 1}', "{}", "[]", '{"value": "x"}'), strict=True):
+        (tmp_path / name).write_text(text)
+    found, problems = readable(places, read)
+    assert found == [1] and [one.partition(":")[0] for one in problems] == ["foreign", "list", "text"]
 
 
 def damaged(home: Path) -> Iterator[tuple[Path, bytes]]:

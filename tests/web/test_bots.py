@@ -257,6 +257,22 @@ def test_jobs_run_one_at_a_time_and_tell_how_it_went(tmp_path: Path, monkeypatch
     assert (finished(queue, 2).state, finished(queue, 2).message) == ("failed", "the reason")
 
 
+def test_a_job_that_cannot_start_holds_no_other_up(tmp_path: Path) -> None:
+    async def run() -> jobs.Jobs:
+        queue = jobs.Jobs(tmp_path / "gone")
+        await queue.start()
+        for target in "ab":
+            queue.ask("sheet", target, [], "ada")
+        deadline = time.monotonic() + 30
+        while any(one.state != "failed" for one in queue.all()):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+        await queue.stop()
+        return queue
+
+    assert "could not start" in finished(asyncio.run(run()), 2).message
+
+
 def test_a_full_queue_says_so(tmp_path: Path) -> None:
     queue = jobs.Jobs(tmp_path)
     for k in range(jobs.MOST_WAITING):

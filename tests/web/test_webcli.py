@@ -63,6 +63,16 @@ def test_a_wrong_file_is_one_clear_error(tmp_path: Path, content: str, where: st
     assert where in str(refused.value)
 
 
+def test_users_are_managed_without_the_bots_passwords(tmp_path: Path) -> None:
+    bot = {"name": "main", "url": "http://127.0.0.1:8080", "username": "bot", "password_env": "NOT_SET_HERE"}
+    path = tmp_path / "web.yaml"
+    path.write_text(yaml.safe_dump({"state": "web.sqlite", "bots": [bot]}))
+    ask("user", "add", "ada", "--password-stdin", "--config", str(path), given=f"{PASSWORD}\n")
+    assert "ada" in ask("user", "ls", "--config", str(path))
+    with pytest.raises(ConfigError, match="NOT_SET_HERE"):
+        ask("serve", "--config", str(path))
+
+
 def test_nothing_is_served_without_users_or_login_elsewhere(config: str) -> None:
     with pytest.raises(ConfigError, match="no users"):
         ask("serve", "--config", config)

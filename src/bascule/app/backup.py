@@ -62,6 +62,13 @@ class Manifest(Settings):
     roots: dict[str, str] = Field(description="name below content/ → where it came from")
     entries: tuple[Entry, ...] = Field(description="all files and links")
 
+    @model_validator(mode="after")
+    def _plain_names(self) -> Self:
+        for name in self.roots:
+            if name in ("", ".", "..") or "/" in name:
+                raise ValueError(f"{name!r} leads out of the backup")
+        return self
+
 
 @dataclass(frozen=True)
 class Backup:
@@ -184,21 +191,18 @@ def restore(path: Path, target: Path, *, now: datetime, progress: Progress = sil
         What was restored.
 
     Raises:
-        StoreError: the backup is damaged: nothing is changed then.
+        StoreError: the backup is damaged, or cannot be written there: nothing is changed then.
     """
     backup = verify(path, progress)
-    target.mkdir(parents=True, exist_ok=True)
-    sweep(target)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        sweep(target)
+        asides = _beside(backup, target)
+    except OSError as error:
+        raise StoreError(
+            f"cannot be written: {error}", where=str(target), remedy="check permissions and free space"
+        ) from None
     stamp = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
-    asides = []
-    for name in backup.manifest.roots:
-        aside = target / f"{TEMPORARY}restore-{name}"
-        source = path / CONTENT / name
-        if source.is_dir():
-            shutil.copytree(source, aside, symlinks=True)
-        else:
-            shutil.copy2(source, aside)
-        asides.append((name, aside))
     for entry in backup.manifest.entries:
         name, _, rest = entry.path.partition("/")
         copied = target / f"{TEMPORARY}restore-{name}"
@@ -217,6 +221,20 @@ def restore(path: Path, target: Path, *, now: datetime, progress: Progress = sil
         restored.append(place)
     fsync_folder(target)
     return restored
+
+
+def _beside(backup: Backup, target: Path) -> list[tuple[str, Path]]:
+    """Copy the roots beside their places; names and copies."""
+    asides = []
+    for name in backup.manifest.roots:
+        aside = target / f"{TEMPORARY}restore-{name}"
+        source = backup.path / CONTENT / name
+        if source.is_dir():
+            shutil.copytree(source, aside, symlinks=True)
+        else:
+            shutil.copy2(source, aside)
+        asides.append((name, aside))
+    return asides
 
 
 def prune(folder: Path, keep: int) -> list[Path]:

@@ -15,8 +15,8 @@ from rich.table import Table
 from bascule.app.command import Code, Commands, answer, note
 from bascule.app.console import bar
 from bascule.app.options import DATA, End, Market, Overrides, Start
-from bascule.app.yamlfile import mapping
-from bascule.core import ConfigError, yaml_value
+from bascule.app.yamlfile import mapping, override
+from bascule.core import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,12 +181,9 @@ def _targets(
 def _health(overrides: list[str]) -> HealthSettings:
     from bascule.data.health import HealthSettings
 
-    values = {}
+    values: dict[str, Any] = {}
     for text in overrides:
-        key, sign, value = text.partition("=")
-        if not sign:
-            raise ConfigError(f"cannot read {text!r}", where="--set", remedy="write key=value")
-        values[key] = yaml_value(value, f"--set {key}")
+        override(values, text)
     return HealthSettings.read(values, where="--set")
 
 

@@ -100,7 +100,7 @@ def _give(state: emergency.State, reason: str, userdir: Path | None, url: str | 
         answer({"state": state, "sent": True}, f"{state}: sent; the bot obeys in its next loop")
         return
     assert userdir is not None
-    given = emergency.command(userdir, state, reason=reason, by=getpass.getuser(), now=now)
+    given = emergency.command(userdir, state, reason=reason, by=_caller(), now=now)
     held = emergency.in_force(userdir)
     still = [] if held.state is state else [f"careful: {held.state} holds still: {held.reason}"]
     answer(
@@ -108,3 +108,11 @@ def _give(state: emergency.State, reason: str, userdir: Path | None, url: str | 
         *still,
         f"{state}: command {given.number}; the bot obeys in its next loop",
     )
+
+
+def _caller() -> str:
+    """Who gives the command; in a container a user may have a number only."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

@@ -116,12 +116,16 @@ def _ask(url: str, method: str, path: str) -> dict[str, Any]:
     import httpx
 
     try:
-        answer = httpx.request(method, url.rstrip("/") + path, timeout=60)
-        body: dict[str, Any] = answer.json()
+        reply = httpx.request(method, url.rstrip("/") + path, timeout=60)
+        body: dict[str, Any] = reply.json()
     except (httpx.HTTPError, ValueError) as error:
         raise BridgeError(
             f"no replay exchange answers: {error}", where=url, remedy="start one: bascule exchange serve"
         ) from None
-    if answer.status_code != 200:
-        raise BridgeError(str(body.get("msg")), where=url)
+    if reply.status_code != 200:
+        raise BridgeError(
+            f"the exchange refused: {body.get('msg')}",
+            where=url,
+            remedy="see docs/rehearse.md for what it takes",
+        )
     return body

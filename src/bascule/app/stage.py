@@ -125,20 +125,20 @@ class Runner(Generic[Context]):
 
     def _finished(self, stage: Stage[Context], fingerprint: str) -> Outcome | None:
         marker = self._marker(stage.name)
+        folder = self._workplace(stage.name, fingerprint)
         try:
             record = json.loads(marker.read_text("utf-8"))
+            if record["fingerprint"] != fingerprint or not folder.is_dir():
+                return None
+            return Outcome(folder, record["facts"], record["seconds"], fresh=False)
         except FileNotFoundError:
             return None
-        except json.JSONDecodeError:
+        except (ValueError, KeyError, TypeError):
             raise BasculeError(
-                "this marker is not JSON; it was changed by hand",
+                "this marker is not as a stage writes it; it was changed by hand",
                 where=str(marker),
                 remedy="delete it: the stage will run again",
             ) from None
-        folder = self._workplace(stage.name, fingerprint)
-        if record["fingerprint"] != fingerprint or not folder.is_dir():
-            return None
-        return Outcome(folder, record["facts"], record["seconds"], fresh=False)
 
     def _run(self, stage: Stage[Context], context: Context, fingerprint: str) -> Outcome:
         self._marker(stage.name).unlink(missing_ok=True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +20,8 @@ from bascule.app.yamlfile import mapping
 from bascule.core import ConfigError
 
 if TYPE_CHECKING:
+    from bascule.app.web.accounts import Accounts
+    from bascule.app.web.audit import Audit
     from bascule.app.web.services import Services
     from bascule.app.web.settings import WebSettings
 
@@ -40,10 +45,11 @@ def serve(
     login: Annotated[bool | None, typer.Option("--login/--no-login", help="only loopback without")] = None,
 ) -> None:
     """Serve the dashboard until interrupted."""
-    from bascule.app.web.server import serve as run
-
     settings = _settings(config, host=host, port=port, login=login)
-    services = _services(settings)
+    with _extra():
+        from bascule.app.web.server import serve as run
+
+        services = _services(settings)
     note(f"http://{settings.host}:{settings.port}  (Ctrl-C ends it)")
     run(settings, services)
 
@@ -66,7 +72,7 @@ def risk(
 def audit(config: Config = None, last: Last = 50) -> None:
     """Show who did what, newest first."""
     table = Table("time (UTC)", "who", "from", "action", "target", "detail", "outcome", box=None)
-    found = list(_services(_settings(config)).audit.newest(last))
+    found = list(_books(config).audit.newest(last))
     for one in found:
         when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.at))
         table.add_row(
@@ -83,9 +89,9 @@ def user_add(
     name: Name, role: RoleOption = "viewer", password_stdin: FromInput = False, config: Config = None
 ) -> None:
     """Add a user; the password is asked for."""
-    services = _services(_settings(config))
-    user = services.accounts.add(name, _password(password_stdin), role, services.clock())
-    _noted(services, "user add", name, user.role)
+    books = _books(config)
+    user = books.accounts.add(name, _password(password_stdin), role, time.time())
+    _noted(books, "user add", name, user.role)
     answer({"user": user.name, "role": user.role}, f"{user.name}: {user.role}")
 
 
@@ -93,7 +99,7 @@ def user_add(
 def user_ls(config: Config = None) -> None:
     """List the users."""
     table = Table("user", "role", "added", box=None)
-    found = list(_services(_settings(config)).accounts.users())
+    found = list(_books(config).accounts.users())
     for user in found:
         table.add_row(user.name, user.role, time.strftime("%Y-%m-%d", time.gmtime(user.created)))
     told = [{"user": one.name, "role": one.role, "created": one.created} for one in found]
@@ -103,9 +109,9 @@ def user_ls(config: Config = None) -> None:
 @user_app.command("rm", example="bascule web user rm ada")
 def user_rm(name: Name, config: Config = None) -> None:
     """Remove a user and end the sessions."""
-    services = _services(_settings(config))
-    services.accounts.remove(name)
-    _noted(services, "user rm", name)
+    books = _books(config)
+    books.accounts.remove(name)
+    _noted(books, "user rm", name)
     answer({"user": name, "removed": True}, f"{name}: removed")
 
 
@@ -114,18 +120,18 @@ def user_role(
     name: Name, role: Annotated[str, typer.Argument(help="viewer or operator")], config: Config = None
 ) -> None:
     """Give a user another role."""
-    services = _services(_settings(config))
-    services.accounts.set_role(name, role)
-    _noted(services, "user role", name, role)
+    books = _books(config)
+    books.accounts.set_role(name, role)
+    _noted(books, "user role", name, role)
     answer({"user": name, "role": role}, f"{name}: {role}")
 
 
 @user_app.command("passwd", example="bascule web user passwd ada")
 def user_passwd(name: Name, password_stdin: FromInput = False, config: Config = None) -> None:
     """Give a user another password and end the sessions."""
-    services = _services(_settings(config))
-    services.accounts.set_password(name, _password(password_stdin), services.clock())
-    _noted(services, "user passwd", name)
+    books = _books(config)
+    books.accounts.set_password(name, _password(password_stdin), time.time())
+    _noted(books, "user passwd", name)
     answer({"user": name, "changed": True}, f"{name}: changed; sessions are ended")
 
 
@@ -140,9 +146,9 @@ def token_add(
     config: Config = None,
 ) -> None:
     """Make an API token; it is shown once."""
-    services = _services(_settings(config))
-    text = services.accounts.add_token(name, role, days, services.clock())
-    _noted(services, "token add", name, role)
+    books = _books(config)
+    text = books.accounts.add_token(name, role, days, time.time())
+    _noted(books, "token add", name, role)
     answer({"token": text, "name": name, "role": role}, text)
 
 
@@ -150,7 +156,7 @@ def token_add(
 def token_ls(config: Config = None) -> None:
     """List the API tokens."""
     table = Table("token", "role", "expires", box=None)
-    found = list(_services(_settings(config)).accounts.tokens())
+    found = list(_books(config).accounts.tokens())
     for token in found:
         table.add_row(token.name, token.role, time.strftime("%Y-%m-%d", time.gmtime(token.expires)))
     told = [{"token": one.name, "role": one.role, "expires": one.expires} for one in found]
@@ -160,41 +166,67 @@ def token_ls(config: Config = None) -> None:
 @token_app.command("rm", example="bascule web token rm grafana")
 def token_rm(name: Name, config: Config = None) -> None:
     """Let a token open nothing any more."""
-    services = _services(_settings(config))
-    services.accounts.remove_token(name)
-    _noted(services, "token rm", name)
+    books = _books(config)
+    books.accounts.remove_token(name)
+    _noted(books, "token rm", name)
     answer({"token": name, "removed": True}, f"{name}: removed")
 
 
 # -- parts -----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Books:
+    """What the dashboard keeps, without the bots and readers that serving it takes."""
+
+    accounts: Accounts
+    audit: Audit
+
+
 def _settings(config: Path | None, **given: Any) -> WebSettings:
     """Settings of the file, with what the command line says instead."""
-
     from bascule.app.web.settings import WebSettings
 
-    values: dict[str, Any] = {}
-    if config is not None:
-        values = mapping(config, see="docs/web.md")
-        values["home"] = str(config.resolve().parent / Path(values.get("home", ".")))
+    values = {} if config is None else mapping(config, see="docs/web.md")
     values |= {key: value for key, value in given.items() if value is not None}
-    return WebSettings.read(values, where=str(config or "options"))
+    found = WebSettings.read(values, where=str(config or "options"))
+    if config is None:
+        return found
+    # relative paths start from the file, wherever the command is called
+    return found.model_copy(update={"home": config.resolve().parent / found.home})
+
+
+def _books(config: Path | None) -> _Books:
+    settings = _settings(config)
+    with _extra():
+        from bascule.app.web.accounts import Accounts
+        from bascule.app.web.audit import Audit
+        from bascule.app.web.database import Database
+
+        database = Database(settings.within(settings.state))
+        return _Books(Accounts(database, settings.session), Audit(database))
 
 
 def _services(settings: WebSettings) -> Services:
-    try:
-        from bascule.app.web.services import Services
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"the package {error.name} is not installed", where="web", remedy="pip install 'bascule[web]'"
-        ) from None
+    from bascule.app.web.services import Services
+
     if settings.monitor is None:
         return Services(settings)
     from bascule.app.web.watch import Reader
 
     place = settings.monitor
     return Services(settings, watch=Reader(place if "://" in place else settings.within(Path(place))))
+
+
+@contextmanager
+def _extra() -> Iterator[None]:
+    """A package that is not there is one of the extra's."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"the package {error.name} is not installed", where="web", remedy="pip install 'bascule[web]'"
+        ) from None
 
 
 def _password(from_input: bool) -> str:
@@ -204,8 +236,8 @@ def _password(from_input: bool) -> str:
     return text
 
 
-def _noted(services: Services, action: str, target: str, detail: str = "") -> None:
-    services.audit.note(services.clock(), "command line", "local", action, target, detail)
+def _noted(books: _Books, action: str, target: str, detail: str = "") -> None:
+    books.audit.note(time.time(), "command line", "local", action, target, detail)
 
 
 def _plain(text: str) -> str:

@@ -37,7 +37,9 @@ def override(values: dict[str, Any], text: str) -> None:
     for part in path:
         target = target.setdefault(part, {})
         if not isinstance(target, dict):
-            raise ConfigError(f"{part!r} in {key!r} is not a group of settings", where="--set")
+            raise ConfigError(
+                f"{part!r} in {key!r} is not a group of settings", where="--set", remedy="leave it out"
+            )
     target[last] = yaml_value(value, f"--set {key}")
 
 

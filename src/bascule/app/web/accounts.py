@@ -123,7 +123,7 @@ class Accounts:
             ConfigError: there is none of that name.
         """
         with self.database.open(write=True) as connection:
-            _changed(connection.execute("DELETE FROM user WHERE name = ?", (name,)).rowcount, name)
+            _changed(connection.execute("DELETE FROM user WHERE name = ?", (name,)).rowcount, "user", name)
 
     def set_role(self, name: str, role: str) -> None:
         """Give a user another role, from the next request on.
@@ -134,7 +134,7 @@ class Accounts:
         role = _role(role)
         with self.database.open(write=True) as connection:
             found = connection.execute("UPDATE user SET role = ? WHERE name = ?", (role, name))
-            _changed(found.rowcount, name)
+            _changed(found.rowcount, "user", name)
 
     def set_password(self, name: str, password: str, now: float) -> None:
         """Give a user another password and end all sessions.
@@ -147,7 +147,7 @@ class Accounts:
             found = connection.execute(
                 "UPDATE user SET password = ?, changed = ? WHERE name = ?", (hashed, now, name)
             )
-            _changed(found.rowcount, name)
+            _changed(found.rowcount, "user", name)
             connection.execute("DELETE FROM session WHERE user = ?", (name,))
 
     # -- logging in ----------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ class Accounts:
             ConfigError: there is none of that name.
         """
         with self.database.open(write=True) as connection:
-            _changed(connection.execute("DELETE FROM token WHERE name = ?", (name,)).rowcount, name)
+            _changed(connection.execute("DELETE FROM token WHERE name = ?", (name,)).rowcount, "token", name)
 
     def bearer(self, token: str, now: float) -> Token | None:
         """Whose token this is; None if it is nobody's or has expired."""
@@ -263,6 +263,6 @@ def _strong(password: str, name: str) -> str:
     return password
 
 
-def _changed(rows: int, name: str) -> None:
+def _changed(rows: int, kind: str, name: str) -> None:
     if not rows:
-        raise ConfigError(f"there is no {name!r}", where="web", remedy="see: bascule web user ls")
+        raise ConfigError(f"there is no {kind} {name!r}", where=kind, remedy=f"see: bascule web {kind} ls")

@@ -101,11 +101,14 @@ class Jobs:
             self._jobs[number] = replace(self._jobs[number], **changes)  # type: ignore[arg-type]
 
     async def _run(self, arguments: Sequence[str]) -> tuple[JobState, str]:
-        process = await asyncio.create_subprocess_exec(
-            "nice", "-n", "19", sys.executable, "-m", "bascule.app", *arguments,
-            cwd=self._folder, stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        try:
+            process = await asyncio.create_subprocess_exec(
+                "nice", "-n", "19", sys.executable, "-m", "bascule.app", *arguments,
+                cwd=self._folder, stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+        except OSError as error:
+            return "failed", f"it could not start: {error}"
         try:
             _, told = await asyncio.wait_for(process.communicate(), LONGEST)
         except TimeoutError:

@@ -72,6 +72,9 @@ def readable(
         except BasculeError as error:
             problems.append(f"{name}: {error}")
             continue
+        except (AttributeError, KeyError, TypeError, ValueError) as error:  # by hand, or of another version
+            problems.append(f"{name}: not as it is written by Bascule ({type(error).__name__}: {error})")
+            continue
         if value is not None:
             found.append(value)
     return found, tuple(problems)
