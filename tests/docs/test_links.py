@@ -28,6 +28,19 @@ def test_links_resolve(page: Path) -> None:
     assert wrong == [], name(page)
 
 
+def test_no_source_file_becomes_a_download() -> None:
+    """On the site a link to a file that is no page is a copy to download; of a source file nobody wants one."""
+    sources = DOCS.parent / "src"
+    wrong = [
+        f"{name(page)}: {target}"
+        for page in DOCS.rglob("*.md")
+        if not (page.parent == DOCS / "reference" and page.stem in GENERATED)  # the site replaces their text
+        for target in links(page)
+        if (page.parent / target).resolve().is_relative_to(sources)
+    ]
+    assert wrong == []
+
+
 def test_chinese_pages_have_partners() -> None:
     chinese = {page.relative_to(DOCS / "zh") for page in (DOCS / "zh").rglob("*.md")}
     assert [str(page) for page in sorted(chinese) if not (DOCS / page).exists()] == []
