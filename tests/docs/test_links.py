@@ -29,7 +29,7 @@ def test_links_resolve(page: Path) -> None:
 
 
 def test_no_source_file_becomes_a_download() -> None:
-    """On the site a link to a file that is no page is a copy to download; of a source file nobody wants one."""
+    """On the site a link to a file that is no page is a copy to download: of a source file, unwanted."""
     sources = DOCS.parent / "src"
     wrong = [
         f"{name(page)}: {target}"
