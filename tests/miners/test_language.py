@@ -157,6 +157,13 @@ def test_a_spent_quota_is_not_asked_for_again(server: Server) -> None:
     assert ours.counts["calls"] == 1
 
 
+def test_the_worst_of_a_question_is_a_token_a_byte(server: Server) -> None:
+    """Formulae are mostly brackets, signs and digits, each a token of its own in the worst case."""
+    question = "(" * 200
+    assert not model(server, tokens=1_000, reply_tokens=800).affords(question)
+    assert model(server, tokens=1_016, reply_tokens=800).affords(question)
+
+
 def test_a_time_out_is_counted_and_booked_at_its_worst(server: Server) -> None:
     server.script = [Answer(said(FINE), delay=0.6), Answer(said(FINE))]
     ours = model(server, timeout=0.2)

@@ -259,8 +259,8 @@ class LanguageModel:
 
 
 def _most_tokens(text: str) -> int:
-    """More tokens than a text has: one for two bytes, and a frame."""
-    return len(text.encode()) // 2 + 16
+    """No fewer tokens than a text has: every token holds a byte at least; and a frame."""
+    return len(text.encode()) + 16
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
