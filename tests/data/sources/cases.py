@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bascule.data.sources.feeds import Event
-from bascule.data.sources.liquidations import write_part
+from bascule.data.sources.recordings import write_part
 from bascule.data.synthetic import SyntheticSettings, generate
 from tests.data.sources import exchanges, wires
 from tests.data.sources.exchanges import HOUR, Market, funding, interest, price, ratio, stamp, volume

@@ -20,7 +20,7 @@ from bascule.core import DataError
 from bascule.data.sources import Context, LiquidationRecorder, RecorderSettings, compact, open_source
 from bascule.data.sources.context import wall_clock
 from bascule.data.sources.feeds import FEEDS
-from bascule.data.sources.liquidations import joined
+from bascule.data.sources.recordings import joined
 from tests.data.sources.exchanges import stamp
 
 MS = stamp("2024-01-01T12:30")
