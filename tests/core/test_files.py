@@ -1,3 +1,4 @@
+import json
 import signal
 import subprocess
 import sys
@@ -55,8 +56,6 @@ def test_kill_at_any_moment_leaves_old_or_new(tmp_path: Path) -> None:
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        import json
-
         state = json.loads(target.read_text())
         assert set(state["pad"]) == {state["n"]}
     files.sweep(tmp_path)

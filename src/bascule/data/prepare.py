@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from bascule.core import DataError, Panel
-from bascule.data.rows import OHLCV
+from bascule.data.rows import OHLC, OHLCV
 
 Vwap = Literal["typical", "quote"]
 TRADED_FIELDS = (*OHLCV, "quote_volume", "vwap")
@@ -31,7 +31,7 @@ def prepare(panel: Panel, *, vwap: Vwap = "typical") -> Panel:
         DataError: a needed field is not in the panel.
     """
     traded = panel["volume"] > 0
-    for name in ("open", "high", "low", "close"):
+    for name in OHLC:
         traded = traded & np.isfinite(panel[name])
     nothing = np.float32(np.nan)
     fields = {

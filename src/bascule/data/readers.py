@@ -17,7 +17,7 @@ import numpy as np
 
 from bascule.core import DataError, Instrument
 from bascule.data.freqtrade_files import read_freqtrade
-from bascule.data.rows import OHLCV, OPTIONAL, Rows, as_float32
+from bascule.data.rows import OHLCV, OPTIONAL, Int32Array, Rows, as_float32
 from bascule.data.times import utc_nanoseconds
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _columns(table: pd.DataFrame, wanted: Mapping[str, str], path: Path) -> dict
 
 def _instruments(
     symbols: pd.Series[Any], quote: str | None, settle: str | None, where: str
-) -> tuple[tuple[str, ...], np.ndarray[Any, np.dtype[np.int32]]]:
+) -> tuple[tuple[str, ...], Int32Array]:
     """Sorted store ids ``[N]`` and the code of each row ``[R]``."""
     import pandas as pd
 

@@ -49,6 +49,8 @@ from bascule.data.universe import UniverseSettings
 if TYPE_CHECKING:
     import pandas as pd
 
+_WRITERS = 4  # months that are written at the same time
+
 
 @dataclass(frozen=True)
 class Written:
@@ -65,9 +67,6 @@ class Written:
     replaced: int
     months: tuple[str, ...]
     repaired: dict[str, int]
-
-
-_WRITERS = 4  # months that are written at the same time
 
 
 class Store(Reader):
