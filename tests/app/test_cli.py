@@ -1,3 +1,7 @@
+"""``bascule`` itself: version, check, schema, errors of input, and how little its import costs."""
+
+from __future__ import annotations
+
 import json
 import subprocess
 import sys

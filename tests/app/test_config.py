@@ -1,3 +1,7 @@
+"""A run's file: defaults, overrides, paths, and one clear error for what is wrong."""
+
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

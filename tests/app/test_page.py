@@ -1,3 +1,7 @@
+"""The report's page: whole, self-contained, escaped, the same for the same figures."""
+
+from __future__ import annotations
+
 import re
 from pathlib import Path
 

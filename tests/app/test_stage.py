@@ -1,3 +1,7 @@
+"""A chain of stages: done once, cut off anywhere, one process at a time."""
+
+from __future__ import annotations
+
 import json
 import signal
 import subprocess

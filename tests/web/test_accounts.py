@@ -1,3 +1,5 @@
+"""Users, tokens, sessions, limits of attempts, the audit log, and the file that holds them."""
+
 from __future__ import annotations
 
 import sqlite3
