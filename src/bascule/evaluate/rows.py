@@ -43,6 +43,7 @@ def finite(values: Cells, mask: BoolArray | None = None) -> BoolArray:
             raise DataError(
                 f"mask is {mask.dtype}{list(mask.shape)}, expected bool{list(values.shape)}",
                 where="cross-section",
+                remedy="pass a membership of the values' own shape",
             )
         found &= mask
     return found

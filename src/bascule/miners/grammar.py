@@ -158,7 +158,11 @@ class Derivation:
         keep -= action.arity
         made = self.grammar.result(action, self.stack[keep:]) if keep >= 0 else None
         if made is None:
-            raise ExpressionError(f"{action.name} is not legal here", where="Derivation.step")
+            raise ExpressionError(
+                f"{action.name} is not legal here",
+                where="Derivation.step",
+                remedy="choose by Derivation.mask",
+            )
         top = (action.node([one for one, _ in self.stack[keep:]]), made)
         return Derivation(self.grammar, (*self.stack[:keep], top), self.used + 1)
 
@@ -166,7 +170,9 @@ class Derivation:
     def node(self) -> Node:
         """The text, when it is done."""
         if not self.done:
-            raise ExpressionError("the text has no end yet", where="Derivation.node")
+            raise ExpressionError(
+                "the text has no end yet", where="Derivation.node", remedy="step on until Derivation.done"
+            )
         return self.stack[0][0]
 
 

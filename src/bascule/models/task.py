@@ -149,25 +149,7 @@ def finish(task: Task, job: Job, path: Path) -> tuple[Predictor, bool]:
     train, valid, stride = task.samples(job)
     settings, chosen = task.settings, task.kind
     params = {**chosen.defaults(len(train)), **settings.params}
-    recipe = {
-        "schema": SCHEMA,
-        "model_id": f"{chosen.prefix}-{job.id}",
-        "kind": chosen.name,
-        "params": params,
-        "label": settings.label,
-        "aim": settings.model_dump(include={"scale", "scale_days", "tiers", "horizons"}, mode="json"),
-        "features": settings.features,
-        "steps": settings.steps,
-        "weights": settings.weights.model_dump(mode="json"),
-        "seed": task.seed,
-        "names": list(task.names),
-        "row_stride": stride,
-        **job.about,
-    }
-    if (owner := KINDS.owner(chosen.name)) is not None:
-        recipe["extension"] = extensions.record([owner])[0].model_dump()
-    if job.start is not None:
-        recipe["start"] = str(read_meta(job.start)["fingerprint"])
+    recipe = _recipe(task, job, params, stride)
     made_of = fingerprint([recipe, digest(train, valid)])
     if path.exists():
         if read_meta(path).get("fingerprint") != made_of:
@@ -208,6 +190,31 @@ def finish(task: Task, job: Job, path: Path) -> tuple[Predictor, bool]:
         text = json.dumps(meta, indent=1, sort_keys=True, allow_nan=False)
         (aside / META).write_text(text + "\n", "utf-8")
     return load(path), True
+
+
+def _recipe(task: Task, job: Job, params: Mapping[str, Any], stride: int) -> dict[str, Any]:
+    """All that a model depends on beside its samples: part of its digest, and of its description."""
+    settings, chosen = task.settings, task.kind
+    recipe: dict[str, Any] = {
+        "schema": SCHEMA,
+        "model_id": f"{chosen.prefix}-{job.id}",
+        "kind": chosen.name,
+        "params": params,
+        "label": settings.label,
+        "aim": settings.model_dump(include={"scale", "scale_days", "tiers", "horizons"}, mode="json"),
+        "features": settings.features,
+        "steps": settings.steps,
+        "weights": settings.weights.model_dump(mode="json"),
+        "seed": task.seed,
+        "names": list(task.names),
+        "row_stride": stride,
+        **job.about,
+    }
+    if (owner := KINDS.owner(chosen.name)) is not None:
+        recipe["extension"] = extensions.record([owner])[0].model_dump()
+    if job.start is not None:
+        recipe["start"] = str(read_meta(job.start)["fingerprint"])
+    return recipe
 
 
 def _standard(samples: Samples) -> Samples:

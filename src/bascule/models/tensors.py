@@ -37,7 +37,11 @@ def write(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str
         try:
             kind = _NAMES[values.dtype]
         except KeyError:
-            raise BundleError(f"tensor {name!r} is {values.dtype}", where=str(path)) from None
+            raise BundleError(
+                f"tensor {name!r} is {values.dtype}",
+                where=str(path),
+                remedy=f"keep one of {', '.join(_TYPES)}",
+            ) from None
         header[name] = {
             "dtype": kind,
             "shape": list(values.shape),
