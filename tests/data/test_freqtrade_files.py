@@ -150,3 +150,12 @@ def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "AAA_USDT-1h.json").write_text("[[1, 2]]")
     with pytest.raises(DataError, match="rows have 2 values"):
         read_freqtrade(tmp_path, "1h")
+
+
+def test_a_file_of_a_dated_future_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "futures" / "BTC_USDT_USDT-240628-1h-futures.feather"
+    path.parent.mkdir()
+    path.touch()
+    with pytest.raises(DataError, match="not an asset name") as caught:
+        read_freqtrade(tmp_path, "1h", market="futures")
+    assert caught.value.where == str(path) and "dated futures" in (caught.value.remedy or "")

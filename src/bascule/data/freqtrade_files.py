@@ -97,7 +97,14 @@ def _files(folder: Path, frame: str, kind: str) -> dict[str, Path]:
         match = _NAME.match(stem)
         if ending not in FORMATS or not match or match["frame"] != frame or (match["kind"] or "") != kind:
             continue
-        name = Instrument.parse(match["pair"]).id
+        try:
+            name = Instrument.parse(match["pair"]).id
+        except DataError as error:
+            raise DataError(
+                error.message,
+                where=str(path),
+                remedy="move the file away: only spot pairs and perpetuals are read, not dated futures",
+            ) from None
         if name in found:
             raise DataError(
                 f"{name} is there twice: {found[name].name} and {path.name}",

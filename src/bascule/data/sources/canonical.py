@@ -105,11 +105,15 @@ def _times(values: pd.Series, spec: SourceSpec, name: str) -> pd.Series:
     import pandas as pd
 
     try:
-        # not only whole numbers: a single empty cell makes floats of a column
-        number = pd.api.types.is_numeric_dtype(values.dtype)
-        when = pd.to_datetime(values, utc=True, unit="ms") if number else pd.to_datetime(values, utc=True)
+        values = values.infer_objects()
+        if pd.api.types.is_numeric_dtype(values.dtype):  # floats too: one empty cell makes them of a column
+            when = pd.to_datetime(values, utc=True, unit="ms")
+        elif pd.api.types.is_object_dtype(values.dtype):  # texts of one source may be days and moments
+            when = pd.to_datetime(values, utc=True, format="ISO8601")
+        else:
+            when = pd.to_datetime(values, utc=True)
     except (ValueError, TypeError, OverflowError) as error:
-        raise _malformed(spec, f"{name} cannot be read: {error}") from error
+        raise _malformed(spec, f"{name} cannot be read: {str(error).splitlines()[0]}") from error
     return when.dt.as_unit("ns").reset_index(drop=True)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bascule.core import ConfigError, Settings, Timeframe
+from bascule.core import ConfigError, DataError, Settings, Timeframe
 from bascule.data.sources.chunked import Chunk, ChunkedSource, Note
 from bascule.data.sources.context import Context
 from bascule.data.sources.fields import PRICES, VOLUMES
@@ -81,9 +81,19 @@ class RangeSource(ChunkedSource):
         return [Chunk(",".join(instruments), start, end)]
 
     def _pull(self, chunk: Chunk, note: Note) -> pd.DataFrame:
+        import pandas as pd
+
         wanted = chunk.instrument.split(",") if chunk.instrument else []
         frame = self.read(chunk.start, chunk.end, wanted)
-        return frame[frame["instrument"].isin(wanted)] if wanted else frame
+        if not isinstance(frame, pd.DataFrame):
+            raise DataError(
+                f"read() gave a {type(frame).__name__}",
+                where=self.spec.name,
+                remedy="return a pandas.DataFrame with time, instrument and the fields of the spec",
+            )
+        # without the column it is refused with all that is missing (`typed`)
+        named = wanted and "instrument" in frame.columns
+        return frame[frame["instrument"].isin(wanted)] if named else frame
 
 
 def accept(name: str, part: Any, folder: Path) -> Any:
