@@ -19,6 +19,11 @@ class Span(Settings):
         return str(moment(value))
 
 
+class Server(Settings):
+    api_key: str = ""
+    depth: int = 1
+
+
 class Outer(Settings):
     name: str
     label: Inner = Inner()
@@ -41,6 +46,15 @@ def test_an_error_of_ours_in_a_validator_keeps_its_remedy_and_gets_the_place() -
     with pytest.raises(ConfigError) as caught:
         Span.read({"start": "soon"}, where="run.yaml")
     assert str(caught.value).startswith("run.yaml: start: 'soon' is no time\n  remedy: write 2024-01-31")
+
+
+def test_no_secret_and_no_page_of_text_is_shown() -> None:
+    with pytest.raises(ConfigError, match=r"received a int \(not shown\)") as caught:
+        Server.read({"api_key": 123_456_789})
+    assert "123456789" not in str(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        Server.read({"depth": "9" * 10_000 + "x"})
+    assert "received '9999" in caught.value.message and len(str(caught.value)) < 500
 
 
 def test_errors_travel_between_processes() -> None:

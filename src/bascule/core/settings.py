@@ -5,6 +5,7 @@ Each floor defines the settings of its own work as a subclass; `bascule.app.conf
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Self
@@ -12,6 +13,9 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bascule.core.errors import BasculeError, ConfigError
+
+_SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
+_LONGEST = 200  # characters of a value that an error shows
 
 
 class Settings(BaseModel):
@@ -49,9 +53,16 @@ def _explain(cls: type[Settings], error: ValidationError, where: str) -> ConfigE
     if isinstance(cause, BasculeError):  # it knows what is wrong; the place is told here
         return ConfigError(f"{cause.message}{more}", where=place, remedy=cause.remedy)
     message = first["msg"].removeprefix("Value error, ")
-    return ConfigError(
-        f"{message}; received {first['input']!r}{more}", where=place, remedy="correct the value"
-    )
+    received = _shown(first["input"], str(first["loc"][-1]) if first["loc"] else "")
+    return ConfigError(f"{message}; received {received}{more}", where=place, remedy="correct the value")
+
+
+def _shown(value: Any, key: str) -> str:
+    """A value as an error may show it: no secret, and no page of text."""
+    if _SECRET.search(key):
+        return f"a {type(value).__name__} (not shown)"
+    text = repr(value)
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 
 
 def _fields_at(cls: type[Settings], path: tuple[int | str, ...]) -> list[str]:
