@@ -52,6 +52,18 @@ def test_duplicates_and_times_off_the_grid_are_refused() -> None:
         Panel.from_long(late, HOUR)
 
 
+def test_frames_that_lack_something_are_refused() -> None:
+    frame = long_frame()
+    with pytest.raises(DataError, match="column 'instrument' is missing") as caught:
+        Panel.from_long(frame.drop(columns="instrument"), HOUR)
+    assert caught.value.remedy == "at hand: time, close"
+    with pytest.raises(DataError, match="column 'volume' is missing"):
+        Panel.from_long(frame, HOUR, fields=["close", "volume"])
+    frame.loc[2, "time"] = pd.NaT
+    with pytest.raises(DataError, match="a row has no time"):
+        Panel.from_long(frame, HOUR)
+
+
 def test_unknown_instruments_and_fields_are_named() -> None:
     panel = Panel.from_long(long_frame(), HOUR)
     with pytest.raises(UniverseError, match="ZZZ_USDT"):

@@ -91,14 +91,23 @@ class Panel:
             listed: earlier first-candle times, for a window of a longer history.
 
         Raises:
-            DataError: no rows, duplicate rows, or times off the grid.
+            DataError: no rows, a missing column, an empty time, duplicate rows, or times off the grid.
         """
         import pandas as pd
 
         if frame.empty:
             raise UniverseError("no rows", where="Panel.from_long", remedy="check dates and instruments")
         names = [c for c in frame.columns if c not in ("time", "instrument")] if fields is None else fields
+        missing = [c for c in ("time", "instrument", *names) if c not in frame.columns]
+        if missing:
+            raise DataError(
+                f"column {missing[0]!r} is missing",
+                where="Panel.from_long",
+                remedy=f"at hand: {', '.join(map(str, frame.columns))}",
+            )
         when = pd.DatetimeIndex(frame["time"])
+        if when.hasnans:
+            raise DataError("a row has no time", where="Panel.from_long", remedy="remove rows without a time")
         stamps = (when.tz_convert("UTC").tz_localize(None) if when.tz else when).to_numpy("datetime64[ns]")
         codes, uniques = pd.factorize(frame["instrument"].astype(str), sort=True)
         axis = timeframe.axis(stamps.min(), stamps.max())
