@@ -169,7 +169,10 @@ def load_named() -> None:
             if name not in _ASKED:
                 _ASKED.add(name)  # first: a part of the extension may look a built-in entry up
                 try:
-                    _tell(load(name, where=VARIABLE).source, instead_of=name)
+                    source = load(name, where=VARIABLE).source
+                    _tell(source, instead_of=name)
+                    if source != name:  # unloaded and named again, it is loaded again
+                        _ASKED.discard(name)
                 except BasculeError:
                     _ASKED.discard(name)  # so that whoever asks next is told the same
                     raise
