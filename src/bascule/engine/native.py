@@ -23,14 +23,14 @@ from bascule.core.panel import FloatArray
 from bascule.engine.across import across, windowed
 from bascule.engine.history import over_all_history
 from bascule.engine.native_program import Program, program
-from bascule.engine.native_run import Job, Source, Target, buffer, cores, correlate, padded, run
+from bascule.engine.native_run import Job, Source, Target, buffer, correlate, padded, run
 from bascule.engine.native_values import native
 from bascule.engine.own import own
 from bascule.engine.plan import Dialect, Plan
 from bascule.engine.reference import unknown_instrument
 from bascule.expr import Constant, Kind, Node, OwnOperator, Type, walk
 from bascule.expr.instrument import ChangeInstrument
-from bascule.kernels.native import LANES, library
+from bascule.kernels.native import LANES, cores, library
 from bascule.kernels.window import Cells
 
 # rows that a plan with stages keeps columns for at a time

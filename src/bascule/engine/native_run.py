@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -256,10 +255,3 @@ def _chunk(code: Program, rows: int, blocks: int, threads: int) -> int:
     items = -(-8 * threads // max(1, blocks))
     least = max(8 * code.history, 8 * TILE_ROWS)
     return max(least, -(-rows // items // TILE_ROWS) * TILE_ROWS, 1)
-
-
-def cores(threads: int | None) -> int:
-    """A number of threads; None = the processors this process may use."""
-    if threads is not None:
-        return max(1, threads)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

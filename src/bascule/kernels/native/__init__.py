@@ -9,6 +9,17 @@ Environment: ``BASCULE_NATIVE`` may name an instruction set (``avx512``, ``avx2`
 """
 
 from bascule.kernels.native.binding import Correlation, Input, Output, Run, SlotShape
-from bascule.kernels.native.library import LANES, OPCODES, Library, library
+from bascule.kernels.native.library import LANES, OPCODES, Library, cores, library
 
-__all__ = ["LANES", "OPCODES", "Correlation", "Input", "Library", "Output", "Run", "SlotShape", "library"]
+__all__ = [
+    "LANES",
+    "OPCODES",
+    "Correlation",
+    "Input",
+    "Library",
+    "Output",
+    "Run",
+    "SlotShape",
+    "cores",
+    "library",
+]

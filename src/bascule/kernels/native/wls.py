@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bascule.kernels.native.library import library
+from bascule.kernels.native.library import cores, library
 
 _ROWS = 4_096  # rows of one call; a thread takes one after the other
 _I64, _PTR = ctypes.c_int64, ctypes.c_void_p
@@ -80,7 +79,7 @@ def run(
         return int(function(ctypes.byref(given)))
 
     starts = range(0, rows, _ROWS)
-    most = min(threads or os.cpu_count() or 1, max(len(starts), 1))
+    most = min(cores(threads), max(len(starts), 1))
     if most == 1:
         codes = [block(start) for start in starts]
     else:
