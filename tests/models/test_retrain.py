@@ -171,6 +171,31 @@ def test_same_seed_same_history(tmp_path: Path) -> None:
     assert repr(runs[0].checks) == repr(runs[1].checks)
 
 
+class Killed(Exception):
+    """The process ends here."""
+
+
+def test_a_run_that_was_cut_off_goes_on_with_its_models(tmp_path: Path) -> None:
+    values, label, panel = zoo.small_market(3, 1)
+    whole = _run(values, label, panel, tmp_path / "whole", SCHEDULED)
+    store = Champions(tmp_path / "cut")
+
+    def kill(done: int, total: int, note: str = "") -> None:
+        if store.serving and len(store.finished()) == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        _run(values, label, panel, tmp_path / "cut", SCHEDULED, progress=kill)
+    trained = {name: (store.models / name / "meta.json").stat().st_ino for name in store.finished()}
+    assert len(trained) == 2 < len(whole.checks)
+    again = _run(values, label, panel, tmp_path / "cut", SCHEDULED)
+    np.testing.assert_array_equal(again.values, whole.values)
+    assert repr(again.checks) == repr(whole.checks)
+    assert again.store.history() == whole.store.history()
+    kept = {name: (store.models / name / "meta.json").stat().st_ino for name in trained}
+    assert kept == trained
+
+
 def test_too_little_history_is_told(tmp_path: Path) -> None:
     values, label, panel = zoo.small_market(3, 1, rows=200)
     with pytest.raises(ConfigError, match="leave nothing to check"):

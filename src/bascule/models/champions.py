@@ -214,6 +214,14 @@ class Champions:
             self._recover()
             yield
 
+    def forget(self) -> None:
+        """Forget who served and how challengers were judged, so that a history can be gone through anew."""
+        with self.writing():
+            (self.folder / CHAMPION).unlink(missing_ok=True)
+            for place in (HISTORY, VERDICTS):
+                for path in (self.folder / place).glob("*.json"):
+                    path.unlink()
+
     def note(self, model: str, verdict: Mapping[str, Any]) -> None:
         """Keep how a challenger was judged."""
         write_json(self.folder / VERDICTS / f"{model}.json", dict(verdict))

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bascule.core import ConfigError, Panel, Progress, silent
+from bascule.core.files import write_json
 from bascule.core.panel import FloatArray
 from bascule.evaluate import ic_series
 from bascule.models.champions import Champions, Event
@@ -39,6 +40,7 @@ from bascule.models.settings import ModelSettings
 from bascule.models.task import Job, Task, finish, predict_rows
 
 _SAMPLE_ROWS = 200
+_UNFINISHED = "unfinished.json"  # lies in the store while `run_adaptive` is at work
 
 
 @dataclass(frozen=True)
@@ -280,18 +282,23 @@ def run_adaptive(
         panel: gives axes and members.
         horizon: bars of the label.
         model: what learns.
-        folder: of the store; must be new.
+        folder: of the store; new, or that of a run that was cut off: who served is then decided anew, with
+            the models that it had trained.
         settings: when and whether.
         first: open time of the first checked candle; default the first that leaves room for training.
         seed: of all random choices.
         progress: told after each check.
 
     Raises:
-        ConfigError: the store is not empty, or there is too little history.
+        ConfigError: a champion serves in the store, there is too little history, or the run that was cut off
+            was of other data or settings.
     """
     chosen = settings or RetrainSettings()
     store = Champions(folder)
-    if store.serving:
+    unfinished = folder / _UNFINISHED
+    if unfinished.exists():
+        store.forget()
+    elif store.serving:
         raise ConfigError(
             "a champion serves here already", where=str(folder), remedy="give a new folder, or use Retrainer"
         )
@@ -312,6 +319,7 @@ def run_adaptive(
         raise ConfigError(
             f"{len(panel.time)} rows leave nothing to check", where="retrain", remedy="shorten train_days"
         )
+    write_json(unfinished, {"checks": len(rows)})
     predicted = np.full(panel.shape, np.nan, np.float32)
     model_id = np.full(len(panel.time), "", "<U64")
     checks: list[Check] = []
@@ -327,4 +335,5 @@ def run_adaptive(
             predict_rows(trainer.task, champion, ahead, predicted)
             model_id[ahead] = champion.model_id
         progress(done + 1, len(rows), trainer.store.serving)
+    unfinished.unlink()
     return Adaptive(predicted, model_id, tuple(checks), store)
