@@ -168,7 +168,7 @@ def trade_compare(
     from bascule.app.livepage import live_page
     from bascule.bridge.freqtrade import livecheck, livesignals, preflight
     from bascule.bridge.freqtrade.config import TradeSettings
-    from bascule.core import BridgeError, moment
+    from bascule.core import SetupError, moment
     from bascule.data.store import Store
     from bascule.signals import Bundle
 
@@ -177,7 +177,7 @@ def trade_compare(
     database = Path(str(values["db_url"]).removeprefix("sqlite:///"))
     live = livecheck.read_trades(database)
     if live.empty and start is None:
-        raise BridgeError("the bot has not traded yet", where=str(database), remedy="give --start")
+        raise SetupError("the bot has not traded yet", where=str(database), remedy="give --start")
     opened = Store.open(data)
     panel = opened.panel(bundle.spec.bar)
     begin = bundle.spec.bar.floor(start if start is not None else live["open_date"].min().to_pydatetime())

@@ -13,6 +13,7 @@ from bascule.core.errors import (
     DataError,
     ExpressionError,
     OutageError,
+    SetupError,
     StoreError,
     UniverseError,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "Progress",
     "Registry",
     "Settings",
+    "SetupError",
     "StoreError",
     "Timeframe",
     "UniverseError",

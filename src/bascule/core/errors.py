@@ -12,6 +12,7 @@
     ├── ExpressionError    a factor text is not of the language
     ├── BundleError        a signal bundle is missing, damaged or does not fit
     └── BridgeError        qlib, freqtrade or the exchange said no
+        └── SetupError     what the bridge was given does not fit: setting, bundle, candles, a bot's folder
 
 Every message names the rule, the place, the value received and the remedy. The command line prints it
 without a traceback (``--debug`` shows one), and ends with the error's `BasculeError.exit_code`: 3 where the
@@ -97,3 +98,9 @@ class BridgeError(BasculeError):
     """qlib, freqtrade or the exchange said no."""
 
     exit_code = 4
+
+
+class SetupError(BridgeError):
+    """What the bridge was given does not fit: a setting, a bundle, candles, a bot's folder."""
+
+    exit_code = 3

@@ -20,7 +20,7 @@ from bascule.app.web.pages import entry, operate, research
 from bascule.app.web.render import render
 from bascule.app.web.services import Services
 from bascule.app.web.settings import WebSettings
-from bascule.core import BasculeError, BridgeError, ConfigError
+from bascule.core import BasculeError, BridgeError, ConfigError, SetupError
 
 
 def application(services: Services) -> FastAPI:
@@ -67,7 +67,7 @@ def _mendable(request: Request, error: Exception) -> Response:
     """An error that says what to do about it."""
     assert isinstance(error, BasculeError)
     status = 500
-    for kind, code in ((Missing, 404), (NotNow, 409), (ConfigError, 400), (BridgeError, 502)):
+    for kind, code in ((Missing, 404), (NotNow, 409), (ConfigError | SetupError, 400), (BridgeError, 502)):
         if isinstance(error, kind):
             status = code
             break

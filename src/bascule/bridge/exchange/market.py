@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bascule.bridge.exchange import wire
 from bascule.bridge.exchange.clock import Clock, milliseconds, wall_clock
 from bascule.bridge.exchange.path import PathMode, Tick, walk
-from bascule.core import BridgeError, Instrument, Panel, Timeframe
+from bascule.core import Instrument, Panel, SetupError, Timeframe
 
 MarketKind = Literal["spot", "futures"]
 DAY_MS = 86_400_000
@@ -100,7 +100,7 @@ class ReplayMarket:
         names = source.instruments if isinstance(source, Panel) else tuple(source)
         missing = [f for f in (*PRICES, "volume") if self.panel is not None and f not in self.panel.fields]
         if missing:
-            raise BridgeError(
+            raise SetupError(
                 f"the panel lacks {', '.join(missing)}",
                 where="replay exchange",
                 remedy="serve a panel with open, high, low, close and volume",
@@ -122,13 +122,13 @@ class ReplayMarket:
         for column, instrument in enumerate(instruments):
             if instrument.is_future != (self.kind == "futures"):
                 form = "BTC_USDT_USDT" if self.kind == "futures" else "BTC_USDT"
-                raise BridgeError(
+                raise SetupError(
                     f"{instrument.id} is no {self.kind} instrument",
                     where="replay exchange",
                     remedy=f"name {self.kind} instruments like {form}, or choose the other market",
                 )
             if instrument.symbol in result:
-                raise BridgeError(
+                raise SetupError(
                     f"two instruments share the symbol {instrument.symbol}", where="replay exchange"
                 )
             prices = np.empty(0, np.float32) if self.panel is None else self.panel["close"][:, column]

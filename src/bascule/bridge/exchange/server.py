@@ -20,7 +20,7 @@ from bascule.bridge.exchange.faults import FaultPlan
 from bascule.bridge.exchange.market import MarketKind, ReplayMarket
 from bascule.bridge.exchange.orders import AccountSettings
 from bascule.bridge.exchange.service import Asked, Service
-from bascule.core import BridgeError, Instrument, Panel
+from bascule.core import BridgeError, Instrument, Panel, SetupError
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -130,7 +130,7 @@ class ReplayExchange:
         if failed:
             self._thread.join()
             self._thread = None
-            raise BridgeError(
+            raise SetupError(
                 f"cannot listen on port {self._wanted}: {failed[0]}",
                 where="replay exchange",
                 remedy="choose port 0 for a free one",

@@ -15,7 +15,7 @@ from typing import Any
 from bascule.bridge.exchange.engine import Engine
 from bascule.bridge.exchange.ledger import Entry, Ledger
 from bascule.bridge.exchange.orders import Order, Position, Trade
-from bascule.core import BridgeError
+from bascule.core import BridgeError, SetupError
 
 _VERSION = 1
 _TABLES = ("orders", "trades", "entries")
@@ -54,7 +54,7 @@ class State:
             raise
 
     def _wrong(self, problem: str) -> BridgeError:
-        return BridgeError(
+        return SetupError(
             problem, where=f"exchange state {self.path}", remedy="use another file, or remove this one"
         )
 

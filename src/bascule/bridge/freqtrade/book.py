@@ -21,7 +21,7 @@ from freqtrade.persistence import Trade
 from bascule.bridge.freqtrade import feed
 from bascule.bridge.freqtrade.signalled import SignalStrategy
 from bascule.bridge.freqtrade.trading import limits, neutral, sizing
-from bascule.core import BridgeError, Instrument
+from bascule.core import Instrument, SetupError
 
 # where a live trade keeps its stop distance at entry: candles of that time may be gone after a restart
 INITIAL_STOP = "bascule_stop"
@@ -41,7 +41,7 @@ class BookStrategy(SignalStrategy):
         super().bot_start(**kwargs)
         pair = self._hedge_pair
         if pair is not None and pair not in self.dp.current_whitelist():
-            error = BridgeError(
+            error = SetupError(
                 f"the hedge pair {pair} is not traded",
                 where="bascule.trading: neutral.hedge",
                 remedy="add it to the pair_whitelist",

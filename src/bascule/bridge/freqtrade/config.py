@@ -12,7 +12,7 @@ from pydantic import Field
 
 from bascule import __version__
 from bascule.bridge.freqtrade.trading import TradingSettings
-from bascule.core import BridgeError, Instrument, Settings
+from bascule.core import Instrument, Settings, SetupError
 
 if TYPE_CHECKING:
     from bascule.signals import Bundle
@@ -78,7 +78,7 @@ def build(
     chosen = _pairs(bundle, settings, pairs)
     untiered = sorted(set(chosen) - leverage_tiers()) if bundle.spec.market == "futures" else []
     if untiered and not assume_tiers:
-        raise BridgeError(
+        raise SetupError(
             f"freqtrade knows no leverage tiers for {', '.join(untiered)}",
             where="pairs",
             remedy="leave these pairs out of the traded ones (they may stay in the universe)",
@@ -126,16 +126,16 @@ def _pairs(bundle: Bundle, settings: TradeSettings, pairs: Iterable[str] | None)
     chosen = universe if pairs is None else [Instrument.parse(name) for name in pairs]
     foreign = [one.pair for one in chosen if one not in universe]
     if foreign:
-        raise BridgeError(
+        raise SetupError(
             f"the bundle has no signals for {', '.join(foreign)}",
             where="pairs",
             remedy=f"choose from its universe: {', '.join(one.pair for one in universe[:8])}, …",
         )
     if not chosen:
-        raise BridgeError("no pairs to trade", where="pairs", remedy="name at least one")
+        raise SetupError("no pairs to trade", where="pairs", remedy="name at least one")
     quoted = [one.pair for one in chosen if one.quote != settings.stake_currency]
     if quoted:
-        raise BridgeError(
+        raise SetupError(
             f"{', '.join(quoted)}: not quoted in the stake currency {settings.stake_currency}",
             where="pairs",
             remedy="set stake_currency to the quote asset of the pairs",
@@ -157,7 +157,7 @@ def leverage_tiers() -> set[str]:
     )
     path = None if folder is None else folder / "exchange" / "binance_leverage_tiers.json"
     if path is None or not path.is_file():
-        raise BridgeError(
+        raise SetupError(
             "freqtrade's leverage tiers are not there",
             where=str(path),
             remedy="pip install freqtrade==2026.9",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bascule.bridge.exchange import Keys
-from bascule.core import BridgeError
+from bascule.core import SetupError
 from bascule.core.files import atomic_file
 
 if TYPE_CHECKING:
@@ -93,18 +93,18 @@ def load(folder: Path, environment: Mapping[str, str] | None = None) -> dict[str
     if not path.is_file():
         return found
     if path.stat().st_mode & 0o077:
-        raise BridgeError("others may read this file", where=str(path), remedy=f"chmod 600 {path}")
+        raise SetupError("others may read this file", where=str(path), remedy=f"chmod 600 {path}")
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise BridgeError(f"cannot be read: {error}", where=str(path), remedy="save it as UTF-8") from None
+        raise SetupError(f"cannot be read: {error}", where=str(path), remedy="save it as UTF-8") from None
     for number, line in enumerate(lines, 1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue
         name, equals, value = text.partition("=")
         if not equals or not name.replace("_", "").isalnum():
-            raise BridgeError("is not NAME=value", where=f"{path}, line {number}", remedy="correct the line")
+            raise SetupError("is not NAME=value", where=f"{path}, line {number}", remedy="correct the line")
         # a quoted value is the text between the quotes, as a shell reads it
         bare = value.strip()
         if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "'\"":

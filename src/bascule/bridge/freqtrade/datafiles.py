@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bascule.core import BridgeError, Instrument, Moment, Timeframe, moment
+from bascule.core import Instrument, Moment, SetupError, Timeframe, moment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +56,7 @@ def require(
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         silent = missing[0].endswith(("-funding_rate.feather", "-mark.feather"))
         reason = "; freqtrade would silently count its funding as zero" if silent else ""
-        raise BridgeError(
+        raise SetupError(
             f"{missing[0]} is missing{more}{reason}",
             where=str(folder),
             remedy="export the store again, or run freqtrade download-data for all pairs",
@@ -95,7 +95,7 @@ def _require_funding(
         # a range shorter than that, as freqtrade's recursive analysis takes, may hold no settlement
         gap = edges.sort_values().to_series().diff().max()
         if gap > pd.Timedelta(hours=LONGEST_FUNDING_GAP_HOURS):
-            raise BridgeError(
+            raise SetupError(
                 f"{path.name} leaves a hole of {gap} in {candles.min()} … {candles.max()}; freqtrade would "
                 "silently count funding as zero there",
                 where=str(folder),
@@ -110,6 +110,6 @@ def _dates(path: Path) -> pd.DatetimeIndex:
     try:
         return pd.DatetimeIndex(pd.read_feather(path, columns=["date"])["date"])
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise BridgeError(
+        raise SetupError(
             f"cannot be read: {error}", where=str(path), remedy="export or download it again"
         ) from None

@@ -28,7 +28,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from bascule.core import BridgeError
+from bascule.core import BridgeError, SetupError
 from bascule.core.files import write_json
 
 FOLDER = "emergency"
@@ -98,11 +98,11 @@ def command(
     """
     chosen = _state(state)
     if not reason.strip():
-        raise BridgeError(
+        raise SetupError(
             "an emergency command needs a reason", where="emergency", remedy="say why in a few words"
         )
     if not folder.is_dir():
-        raise BridgeError(
+        raise SetupError(
             "there is no such user folder", where=str(folder), remedy="name freqtrade's user_data folder"
         )
     with _writing(folder):
@@ -219,7 +219,7 @@ def _state(state: State | str) -> State:
     try:
         return State(str(state).lower())
     except ValueError:
-        raise BridgeError(
+        raise SetupError(
             f"unknown state {state!r}", where="emergency", remedy=f"choose {', '.join(State)}"
         ) from None
 
@@ -250,7 +250,7 @@ def _read(number: int, path: Path) -> Command:
 
 def _stamp(now: datetime) -> str:
     if now.tzinfo is None:
-        raise BridgeError("the time has no zone", where="emergency", remedy="pass an aware datetime")
+        raise SetupError("the time has no zone", where="emergency", remedy="pass an aware datetime")
     return now.isoformat(timespec="seconds")
 
 

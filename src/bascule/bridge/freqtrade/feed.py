@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bascule.core import BridgeError, Instrument, Panel, Timeframe
+from bascule.core import Instrument, Panel, SetupError, Timeframe
 from bascule.core.panel import BoolArray, FloatArray
 from bascule.core.timeframe import TimeArray
 from bascule.evaluate.rows import IntArray
@@ -54,7 +54,7 @@ def join(frame: SignalFrame, pair: str, dates: pd.Series) -> dict[str, FloatArra
     """
     instrument = Instrument.parse(pair).id
     if instrument not in frame.instruments:
-        raise BridgeError(
+        raise SetupError(
             f"the bundle has no signals for {pair}",
             where="pair_whitelist",
             remedy=f"trade pairs of its universe: {', '.join(frame.instruments[:8])}, …",
@@ -94,7 +94,7 @@ def panel_of(
     """
     held = {Instrument.parse(pair).id: frame for pair, frame in candles.items() if len(frame)}
     if not held:
-        raise BridgeError(
+        raise SetupError(
             "there is not one candle of the bundle's universe",
             where="candles",
             remedy="download them, or check dates and data folder",

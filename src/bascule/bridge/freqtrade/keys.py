@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from bascule.core import BridgeError
+from bascule.core import SetupError
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def require_least(api: Any) -> Permissions:
     """
     found = permissions(api)
     if found.withdraw:
-        raise BridgeError(
+        raise SetupError(
             "the API key may withdraw; a bot's key must not",
             where=f"exchange.key of {api.id}",
             remedy="make a key that may read and trade only, bound to this machine's address",

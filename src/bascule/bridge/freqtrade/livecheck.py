@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from bascule.core import BridgeError, Timeframe
+from bascule.core import BridgeError, SetupError, Timeframe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +77,7 @@ def _read(database: Path, sql: str) -> pd.DataFrame:
     import pandas as pd
 
     if not database.is_file():
-        raise BridgeError(
+        raise SetupError(
             "there is no such database", where=str(database), remedy="name the bot's .sqlite file"
         )
     try:
@@ -88,7 +88,7 @@ def _read(database: Path, sql: str) -> pd.DataFrame:
             names = [column[0] for column in cursor.description]
             table = pd.DataFrame(cursor.fetchall(), columns=names)
     except sqlite3.Error as error:
-        raise BridgeError(
+        raise SetupError(
             f"cannot be read: {error}", where=str(database), remedy="name a database of freqtrade"
         ) from None
     for name in _DATES:
@@ -179,7 +179,7 @@ def match(
         if lacking:
             raise BridgeError(f"{name} trades lack {', '.join(lacking)}", where="livecheck")
     if tolerance < 0:
-        raise BridgeError(f"a tolerance of {tolerance}", where="livecheck", remedy="0 or more candles")
+        raise SetupError(f"a tolerance of {tolerance}", where="livecheck", remedy="0 or more candles")
     step = pd.Timedelta(seconds=timeframe.seconds)
     pairs: list[tuple[Any, Any]] = []
     for key in _keys(live) | _keys(backtest):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bascule.bridge.freqtrade.feed import utc
-from bascule.core import BridgeError, Instrument, Panel
+from bascule.core import Instrument, Panel, SetupError
 from bascule.core.panel import BoolArray
 from bascule.signals import Bundle, SignalFrame
 from bascule.signals.frame import BY_INSTRUMENT
@@ -55,7 +55,7 @@ def recompute(bundle: Bundle, panel: Panel, start: np.datetime64, end: np.dateti
     found = bundle.live(panel)
     first, last = np.searchsorted(found.time, [start, end])
     if first == last or found.time[first] > start:
-        raise BridgeError(
+        raise SetupError(
             f"candles from {panel.time[0]} to {panel.time[-1]} give no signals at {start}",
             where="live check",
             remedy=f"give {bundle.lookback} candles more before the period",

@@ -34,7 +34,7 @@ from bascule.bridge.freqtrade import config as base
 from bascule.bridge.freqtrade import credentials
 from bascule.bridge.freqtrade.config import TradeSettings
 from bascule.bridge.freqtrade.run import STRATEGY, Workspace, workspace
-from bascule.core import BridgeError, Settings
+from bascule.core import BridgeError, Settings, SetupError
 from bascule.core.files import atomic_file, point
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def prepare(
     bundle = Bundle.open(bundles)
     missing = unavailable_live(bundle.spec)
     if missing:
-        raise BridgeError(
+        raise SetupError(
             f"the factors read {', '.join(missing)}, which the exchange's candles do not give",
             where=str(bundle.path),
             remedy="train with factors of open, high, low, close, volume and typical vwap",
@@ -291,7 +291,7 @@ def validate(values: Mapping[str, Any], environment: Mapping[str, str]) -> None:
         from freqtrade.exchange.check_exchange import check_exchange
         from freqtrade.misc import deep_merge_dicts
     except ImportError as error:
-        raise BridgeError(
+        raise SetupError(
             f"freqtrade cannot be used: {error}", where="freqtrade", remedy="pip install freqtrade==2026.9"
         ) from None
     own = {name: value for name, value in environment.items() if name.startswith("FREQTRADE__")}

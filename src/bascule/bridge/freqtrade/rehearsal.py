@@ -36,7 +36,7 @@ from bascule.bridge.exchange import (
 from bascule.bridge.exchange.ledger import FREE, LOCKED
 from bascule.bridge.freqtrade import credentials, preflight
 from bascule.bridge.freqtrade.onceonly import FOLDER
-from bascule.core import BridgeError, Moment, Panel, Progress, Settings, silent
+from bascule.core import BridgeError, Moment, Panel, Progress, Settings, SetupError, silent
 from bascule.core.files import write_json
 from bascule.core.tether import Tethered
 from bascule.signals import Bundle
@@ -124,7 +124,7 @@ def rehearse(
     settings = settings or RehearsalSettings()
     values = preflight.configuration(folder)
     if values["bot_name"] != "bascule-rehearse":
-        raise BridgeError(
+        raise SetupError(
             f"{values['bot_name']} is not for rehearsals",
             where=str(folder),
             remedy="bascule trade prepare … --mode rehearse",
@@ -209,7 +209,7 @@ def _begin(folder: Path, bundle: Bundle, start: Moment | None, *, fresh: bool) -
     if past.is_file():
         last = json.loads(past.read_text("utf-8"))["end"]
         if start is not None:
-            raise BridgeError(
+            raise SetupError(
                 f"this bot has already rehearsed until {last[:16]}",
                 where=str(folder),
                 remedy="leave --start out to go on from there, or begin anew with --fresh",
@@ -222,7 +222,7 @@ def _reaches(panel: Panel, bundle: Bundle, begin: np.datetime64, end: np.datetim
     bar = bundle.spec.bar
     first, last = begin - bundle.lookback * bar.delta, panel.time[-1] + bar.delta
     if panel.time[0] > first or end > last:
-        raise BridgeError(
+        raise SetupError(
             f"the candles reach from {_minute(panel.time[0])} to {_minute(last)}, the rehearsal takes those "
             f"from {_minute(first)} ({bundle.lookback} of look-back) to {_minute(end)}",
             where="candles",
@@ -230,7 +230,7 @@ def _reaches(panel: Panel, bundle: Bundle, begin: np.datetime64, end: np.datetim
         )
     missing = sorted(set(bundle.instruments) - set(panel.instruments))
     if missing:
-        raise BridgeError(
+        raise SetupError(
             f"there are no candles of {', '.join(missing[:5])}",
             where="candles",
             remedy="use the store that the bundle was made from",
@@ -245,7 +245,7 @@ def _ready(folder: Path, environment: Mapping[str, str], begin: np.datetime64) -
     now = datetime.fromtimestamp(int(begin.astype("datetime64[s]").astype(np.int64)), UTC)
     bad = [one for one in preflight.check(folder, environment, now=now) if one.mark == "bad"]
     if bad:
-        raise BridgeError(
+        raise SetupError(
             "; ".join(f"{one.what}: {one.said}" for one in bad),
             where=str(folder),
             remedy="mend it; bascule trade check shows all that is looked at",

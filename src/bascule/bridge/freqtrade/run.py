@@ -17,7 +17,7 @@ from bascule.bridge.exchange import ReplayExchange, exchange_config
 from bascule.bridge.freqtrade import bias, config, datafiles, results
 from bascule.bridge.freqtrade.config import TradeSettings
 from bascule.bridge.freqtrade.process import Finished, freqtrade
-from bascule.core import BridgeError, Instrument, Moment, Timeframe, moment
+from bascule.core import BridgeError, Instrument, Moment, SetupError, Timeframe, moment
 from bascule.core.files import atomic_file, atomic_folder, write_json
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def workspace(
         BridgeError: ``strategy`` is no Python class name.
     """
     if not re.fullmatch(r"[A-Za-z_]\w*", strategy):
-        raise BridgeError(
+        raise SetupError(
             f"{strategy!r} cannot be a class name", where="strategy", remedy="use letters, digits, _"
         )
     text = source if source is not None else _SHIM.format(name=strategy)
@@ -162,7 +162,7 @@ def timerange(first: np.datetime64, stop: np.datetime64, bar: Timeframe) -> str:
     """
     last = stop - bar.delta
     if not first < last:
-        raise BridgeError(
+        raise SetupError(
             f"fewer than two candles between {first} and {stop}",
             where="time range",
             remedy="choose a longer one",

@@ -36,7 +36,7 @@ from bascule.bridge.freqtrade.trading.rows import Rows
 from bascule.bridge.freqtrade.trading.source import Source
 from bascule.bridge.freqtrade.trust import require_least_privilege, require_trusted
 from bascule.bridge.freqtrade.watch import Watch
-from bascule.core import BasculeError, BridgeError, Instrument
+from bascule.core import BasculeError, Instrument, SetupError
 from bascule.core.panel import FloatArray
 from bascule.data.issues import HealthSettings
 from bascule.signals import Bundle, SignalFrame, unavailable_live
@@ -109,7 +109,7 @@ class SignalStrategy(IStrategy):
     def _bundle_path(self, options: dict[str, Any]) -> str | Path:
         path = self.bundle or options.get("bundle")
         if not path:
-            raise BridgeError(
+            raise SetupError(
                 "no bundle is named",
                 where=type(self).__name__,
                 remedy="set 'bundle' in the strategy, or 'bascule': {'bundle': …} in the configuration",
@@ -125,7 +125,7 @@ class SignalStrategy(IStrategy):
             or bar.seconds % own.bar.seconds
             or coarse.spec.market != own.market
         ):
-            raise BridgeError(
+            raise SetupError(
                 f"a {coarse.spec.market} bundle of {bar} cannot be fused into one of {own.market}, {own.bar}",
                 where=f"bascule.trading: fusion, {settings.bundle}",
                 remedy="use a bundle of the same market whose timeframe is a multiple",
@@ -145,7 +145,7 @@ class SignalStrategy(IStrategy):
         live = config.get("runmode") in LIVE_MODES
         mode = options.get("mode") or ("computed" if live else "stored")
         if mode not in ("stored", "computed"):
-            raise BridgeError(
+            raise SetupError(
                 f"unknown mode {mode!r}", where="bascule.mode", remedy="choose stored or computed"
             )
         if mode == "computed":
@@ -155,7 +155,7 @@ class SignalStrategy(IStrategy):
     def _require_live(self, bundle: Bundle) -> None:
         missing = unavailable_live(bundle.spec)
         if missing:
-            raise BridgeError(
+            raise SetupError(
                 f"the factors read {', '.join(missing)}, which the exchange's candles do not give",
                 where=str(bundle.path),
                 remedy="use factors of open, high, low, close, volume and typical vwap, or mode stored",
@@ -165,14 +165,14 @@ class SignalStrategy(IStrategy):
         spec = self._bundle.spec
         timeframe = config.get("timeframe")
         if timeframe and timeframe != spec.timeframe:
-            raise BridgeError(
+            raise SetupError(
                 f"the bundle's timeframe is {spec.timeframe}, the configuration says {timeframe}",
                 where="timeframe",
                 remedy=f"set timeframe {spec.timeframe}",
             )
         market = getattr(config.get("trading_mode"), "value", config.get("trading_mode")) or "spot"
         if market != spec.market:
-            raise BridgeError(
+            raise SetupError(
                 f"the bundle is of the {spec.market} market, the configuration trades {market}",
                 where="trading_mode",
                 remedy=f"set trading_mode {spec.market}, or use a bundle of the {market} market",
@@ -227,7 +227,7 @@ class SignalStrategy(IStrategy):
         foreign = [pair for pair in whitelist if Instrument.parse(pair).id not in bundle.instruments]
         if foreign:
             own = [Instrument.parse(name).pair for name in bundle.instruments[:8]]
-            raise BridgeError(
+            raise SetupError(
                 f"the bundle has no signals for {', '.join(foreign)}",
                 where="pair_whitelist",
                 remedy=f"trade pairs of its universe: {', '.join(own)}, …",

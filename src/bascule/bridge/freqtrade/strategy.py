@@ -30,7 +30,7 @@ from bascule.bridge.freqtrade.supervised import SupervisedStrategy
 from bascule.bridge.freqtrade.trading import gates, neutral, pricing
 from bascule.bridge.freqtrade.trading.closed import fails_with
 from bascule.bridge.freqtrade.trading.untouched import untouched
-from bascule.core import BridgeError
+from bascule.core import BridgeError, SetupError
 
 __all__ = ["LIVE_MODES", "FactorStrategy"]
 
@@ -82,7 +82,7 @@ class FactorStrategy(SupervisedStrategy):
         # freqtrade's own analyses change the order types: prices just do not count there
         if wrong and self._live:
             key = wrong[0]
-            raise BridgeError(
+            raise SetupError(
                 f"{key} is {given.get(key)!r}, but bascule.trading needs {wanted[key]!r}",
                 where=f"order_types.{key}",
                 remedy="correct it, or leave order_types out",

@@ -28,7 +28,7 @@ from bascule.bridge.freqtrade.positions import PositionStrategy
 from bascule.bridge.freqtrade.trading.reload import Pointer
 from bascule.bridge.freqtrade.trading.source import Source
 from bascule.bridge.freqtrade.trust import require_trusted
-from bascule.core import BridgeError
+from bascule.core import BridgeError, SetupError
 from bascule.core.files import write_json
 from bascule.signals import Bundle
 
@@ -123,7 +123,7 @@ class SupervisedStrategy(PositionStrategy):
         require_trusted(bundle, self.config)
         own = self._bundle.spec
         if (bundle.spec.timeframe, bundle.spec.market) != (own.timeframe, own.market):
-            raise BridgeError(
+            raise SetupError(
                 f"it is of {bundle.spec.market} and {bundle.spec.timeframe}, the bot trades {own.market} and "
                 f"{own.timeframe}",
                 where=str(bundle.path),
@@ -132,13 +132,13 @@ class SupervisedStrategy(PositionStrategy):
             self._require_live(bundle)
         history = 1 + self._history(bundle)
         if history > self.startup_candle_count:
-            raise BridgeError(
+            raise SetupError(
                 f"it needs {history} candles, the bot started with {self.startup_candle_count}",
                 where=str(bundle.path),
                 remedy="restart the bot",
             )
         if bundle.spec.stop.cap > own.stop.cap:
-            raise BridgeError(
+            raise SetupError(
                 f"its stops reach {bundle.spec.stop.cap:g}, the bot's hard stop was set for {own.stop.cap:g}",
                 where=str(bundle.path),
                 remedy="restart the bot",

@@ -15,7 +15,7 @@ from typing import Any
 from freqtrade.enums import RunMode
 
 from bascule.bridge.freqtrade.keys import Permissions, require_least
-from bascule.core import BridgeError
+from bascule.core import SetupError
 from bascule.signals import Bundle, signing
 
 
@@ -34,18 +34,18 @@ def require_trusted(bundle: object, config: dict[str, Any]) -> str | None:
     options = config.get("bascule") or {}
     named, unsigned = options.get("trusted_keys") or [], options.get("unsigned", False)
     if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
-        raise BridgeError(
+        raise SetupError(
             f"not a list of files: {named!r}", where="bascule.trusted_keys", remedy="name signing.pub files"
         )
     if not isinstance(unsigned, bool):
-        raise BridgeError(
+        raise SetupError(
             f"neither true nor false: {unsigned!r}", where="bascule.unsigned", remedy="say which"
         )
     trusted = [Path(one).expanduser() for one in named]
     must = config.get("runmode") == RunMode.LIVE and not unsigned
     if not isinstance(bundle, Bundle):
         if must:
-            raise BridgeError(
+            raise SetupError(
                 "the bot trains its models itself, and live trading takes signed ones only",
                 where="bascule.unsigned",
                 remedy="trade a signed bundle; or set bascule.unsigned: true and bear it",

@@ -20,7 +20,7 @@ from urllib.request import urlopen
 import numpy as np
 
 from bascule.bridge.freqtrade.feed import CANDLE
-from bascule.core import BridgeError, Instrument, Timeframe
+from bascule.core import BridgeError, Instrument, SetupError, Timeframe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,7 +138,7 @@ class RestVenue:
         self.market = market
         self.url = (url or PUBLIC[form, market]).rstrip("/")
         if not self.url.startswith(("http://", "https://")):
-            raise BridgeError(f"{self.url!r} is no http address", where="venue", remedy="write https://host")
+            raise SetupError(f"{self.url!r} is no http address", where="venue", remedy="write https://host")
         self.timeout = timeout
         self.health = Health(limits)
         self._clock = clock

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bascule.core import BridgeError, Timeframe
+from bascule.core import BridgeError, SetupError, Timeframe
 from bascule.core.files import write_json
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def analyse(
     """Both analyses in one process; arguments, reports and errors as `lookahead` and `recursive`."""
     extra = sorted(set(more))
     if cuts < 0 or not all(one > 0 for one in extra) or not (cuts or extra):
-        raise BridgeError(
+        raise SetupError(
             f"{cuts} moments and {extra} further candles leave nothing to compare",
             where="cuts, more",
             remedy="choose e.g. 4 moments, or 100 further candles",
@@ -156,7 +156,7 @@ def analyse(
     cut = {name: deeds for name, deeds in found.items() if name.isdigit()}
     longer = {name: deeds for name, deeds in found.items() if not name.isdigit()}
     if not whole or (cuts and not cut):
-        raise BridgeError(
+        raise SetupError(
             f"the backtest places {len(whole)} orders at too few times for a verdict",
             where=str(job.folder),
             remedy="choose a longer time range or more pairs",

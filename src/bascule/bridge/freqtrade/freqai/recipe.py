@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from bascule import __version__
-from bascule.core import BridgeError, ConfigError, Instrument, Settings
+from bascule.core import ConfigError, Instrument, Settings, SetupError
 from bascule.core.files import fingerprint
 from bascule.core.timeframe import TimeArray
 from bascule.data.universe import UniverseSettings
@@ -124,7 +124,7 @@ class Plan:
         """
         block = config.get("freqai") or {}
         if not block.get("enabled"):
-            raise BridgeError(
+            raise SetupError(
                 "FreqAI is not enabled", where="freqai.enabled", remedy="set it true, or use FactorStrategy"
             )
         values = (config.get("bascule") or {}).get("freqai")

@@ -16,7 +16,7 @@ import numpy as np
 
 from bascule.bridge.freqtrade import feed
 from bascule.bridge.freqtrade.freqai.recipe import Plan
-from bascule.core import BridgeError, Instrument, Panel
+from bascule.core import Instrument, Panel, SetupError
 from bascule.core.panel import FloatArray
 from bascule.evaluate.rows import IntArray
 
@@ -55,7 +55,7 @@ class View:
         """
         name = Instrument.parse(pair).id
         if name not in self.panel.instruments:
-            raise BridgeError(
+            raise SetupError(
                 f"{pair} is not of the universe",
                 where="pair_whitelist",
                 remedy="add it to bascule.freqai.pairs, or do not trade it",

@@ -12,7 +12,7 @@ import numpy as np
 from bascule import __version__
 from bascule.bridge.freqtrade import run
 from bascule.bridge.freqtrade.robust.settings import KeyPoint, RobustSettings
-from bascule.core import BridgeError, Progress, silent
+from bascule.core import Progress, SetupError, silent
 from bascule.core.files import fingerprint, write_json
 from bascule.evaluate.rows import Float64Array
 
@@ -102,7 +102,7 @@ def _job(name: KeyPoint, job: run.Job, settings: RobustSettings, folder: Path) -
         first, stop = job.span
         later = first + np.timedelta64(settings.late_start, "D")
         if not later < stop:
-            raise BridgeError(
+            raise SetupError(
                 f"a start {settings.late_start} days later leaves no candle",
                 where="robustness",
                 remedy="shorten late_start, or lengthen the period",
