@@ -112,6 +112,7 @@ def test_mistakes_are_told_before_the_work(tmp_path: Path) -> None:
         mine("run", "random", "--out", str(tmp_path / "x"), "--set", "length")
     with pytest.raises(ConfigError, match="grammar"):
         mine("run", "random", "--out", str(tmp_path / "x"), "--set", "grammar.length=1")
+    assert not (tmp_path / "x" / "order.json").exists()
     with pytest.raises(ConfigError, match="no search was begun"):
         mine("resume", str(tmp_path / "nothing"))
 
@@ -134,8 +135,12 @@ def test_a_folder_belongs_to_one_search(
     words = ["run", "evolution", "--data", str(candles), "--proposals", "32", "--out", "a", *SMALL]
     mine(*words)
     begun = (tmp_path / "a" / "order.json").read_text()
-    for other in (["--seed", "1"], ["--set", "searcher.population=50"]):
-        with pytest.raises(StoreError, match="other settings: recipe"):
+    for other, message in (
+        (["--seed", "1"], "other settings: recipe"),
+        (["--set", "searcher.population=50"], "other settings: recipe"),
+        (["--set", "grammar.length=1"], "grammar"),
+    ):
+        with pytest.raises((StoreError, ConfigError), match=message):
             mine(*words, *other)
         assert (tmp_path / "a" / "order.json").read_text() == begun
     mine("resume", "a", "--proposals", "48")

@@ -16,7 +16,7 @@ from bascule.app.command import Commands, answer
 from bascule.app.console import bar
 from bascule.app.options import Data, End, Frame, Start, Top
 from bascule.app.spreading import Cluster, Workers, spread
-from bascule.core import ConfigError, StoreError, yaml_value
+from bascule.core import BasculeError, ConfigError, StoreError, yaml_value
 
 if TYPE_CHECKING:
     from bascule.app.candles import Candles
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 mine_app = Commands()
 BUDGET = "Budget"
-ORDER = "order.json"
+ORDER, STATE = "order.json", "state.npz"
 KEYS = {
     "searcher", "seed", "data", "timeframe", "start", "end", "top", "horizon", "proposals", "cpu_seconds",
     "pool", "set",
@@ -196,7 +196,7 @@ def _order(folder: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def _ordered(folder: Path, order: dict[str, Any]) -> Iterator[None]:
-    """Keep for `resume` what the search is begun with, unless the folder refuses it as another search."""
+    """Keep for `resume` what the search is begun with, unless it is wrong or of another search."""
     from bascule.core import files
 
     try:
@@ -206,9 +206,11 @@ def _ordered(folder: Path, order: dict[str, Any]) -> Iterator[None]:
     files.write_json(folder / ORDER, order)
     try:
         yield
-    except StoreError:
+    except BasculeError:
         if before is not None:
             files.write_json(folder / ORDER, before)
+        elif not (folder / STATE).exists():
+            (folder / ORDER).unlink()
         raise
 
 
