@@ -67,6 +67,44 @@ def test_slow_data_and_its_corrections(tmp_path: Path) -> None:
     assert held["available_time"].iloc[-1] == pd.Timestamp(NOW, tz="UTC")  # known from now on, not before
 
 
+def test_each_key_of_slow_data_goes_on_where_it_is(tmp_path: Path) -> None:
+    """One that is named later has all of its past."""
+    place = tmp_path / "scores.csv"
+    lines = [
+        f"{venue},2024-0{month}-01,0.5,{10 * month}"
+        for venue in ("binance", "okx", "kraken")
+        for month in (1, 2)
+    ]
+    place.write_text("\n".join(["venue,as_of,score,insurance_fund_usd", *lines, "binance,2024-02-25,0.6,30"]))
+    feed = {"source": "counterparty", "options": {"path": str(place)}, "table": "venues"}
+    (done,) = update(settings(tmp_path, **feed, instruments=["binance"]), context())
+    assert done.added == 3
+    (done,) = update(settings(tmp_path, **feed, instruments=["binance", "okx"]), context())
+    assert done.added == 2 and sorted(report.rows for report in done.fetched) == [1, 2]
+    # nobody named: those who are behind are not forgotten
+    (done,) = update(settings(tmp_path, **feed, overlap_days=40), context())
+    assert done.added == 2
+    held = Store.open(tmp_path / "store").table("venues")
+    assert held["instrument"].value_counts().to_dict() == {"binance": 3, "kraken": 2, "okx": 2}
+
+
+def test_a_source_that_joins_a_table_later_brings_its_past(tmp_path: Path) -> None:
+    rates = tmp_path / "rates.csv"
+    rates.write_text("time,rate\n2024-01-05,1300\n2024-02-05,1310\n")
+    feed = {"source": "fx.file", "options": {"path": str(rates)}, "table": "daily"}
+    frame = pd.DataFrame(
+        {
+            "time": pd.to_datetime(["2024-02-20"], utc=True).as_unit("ns"),
+            "available_time": pd.to_datetime(["2024-02-21"], utc=True).as_unit("ns"),
+            "instrument": "USD_KRW",
+            "other": np.float32([1]),
+        }
+    )
+    Store.create(tmp_path / "store").write_table("daily", frame, scope="instrument")
+    (done,) = update(settings(tmp_path, **feed), context())
+    assert done.added == 2
+
+
 def test_refusals(tmp_path: Path) -> None:
     make(("AAA_USDT",)).to_parquet(tmp_path / "c.parquet")
     with pytest.raises(ConfigError, match="resample and repair"):

@@ -8,12 +8,13 @@ For each feed (`FeedSettings`) of candles:
 3. health is checked; what the store refuses is not written, and everything found is told;
 4. the store appends, resamples, and derives the provider.
 
-Feeds of slow data are asked again for a few days, and corrections are added as known from now on.
+Feeds of slow data go on where each of their keys is, too; a few days are asked for again, and corrections
+are added as known from now on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -43,7 +44,7 @@ class FeedSettings(Settings):
     source: str = Field(description="kind of source, e.g. exchange, file, coinmetrics (see docs/data.md)")
     options: dict[str, Any] = Field(default={}, description="settings of the source")
     instruments: tuple[str, ...] = Field(
-        default=(), description="pairs, assets or venues; default all it knows"
+        default=(), description="pairs, assets or venues, whose whole past is fetched; default all it knows"
     )
     start: str = Field(description="first day, UTC, where nothing is stored yet")
     table: str | None = Field(default=None, description="table of slow data; default: these are candles")
@@ -175,7 +176,10 @@ def _candles(
         )
     stored = _spans(store, timeframe)
     parts, reports = [], []
-    for since, names in _groups(feed, stored, timeframe).items():
+    wanted = [Instrument.parse(text).id for text in feed.instruments]
+    overlap = feed.overlap_bars * timeframe.delta
+    groups = _groups(wanted, stored, max(stored.values(), default=None), moment(feed.start), overlap)
+    for since, names in groups.items():
         if since < end:
             fetched = source.fetch(since, end, names, progress=progress)
             parts.append(fetched.frame)
@@ -212,19 +216,26 @@ def _spans(store: Store, timeframe: Timeframe) -> dict[str, np.datetime64]:
 
 
 def _groups(
-    feed: FeedSettings, stored: dict[str, np.datetime64], timeframe: Timeframe
+    names: Sequence[str],
+    stored: Mapping[str, np.datetime64],
+    anybody: np.datetime64 | None,
+    first: np.datetime64,
+    overlap: np.timedelta64,
 ) -> dict[np.datetime64, list[str]]:
-    """First time to ask for → who; an empty list asks for all that the source knows."""
-    first = moment(feed.start)
-    if not feed.instruments:
-        newest = max(stored.values(), default=None)
-        return {first if newest is None else max(first, newest - feed.overlap_bars * timeframe.delta): []}
+    """First time to ask for → who; an empty list asks for all that the source knows.
+
+    Args:
+        names: who is asked for.
+        stored: how far each is stored.
+        anybody: how far all are stored, where nobody is named; None = nothing is.
+        first: where to begin with who is not stored yet.
+        overlap: how much of what is stored is asked for again.
+    """
+    if not names:
+        return {first if anybody is None else max(first, anybody - overlap): []}
     groups: dict[np.datetime64, list[str]] = {}
-    for text in feed.instruments:
-        name = Instrument.parse(text).id
-        since = first
-        if name in stored:
-            since = max(first, stored[name] - feed.overlap_bars * timeframe.delta)
+    for name in names:
+        since = max(first, stored[name] - overlap) if name in stored else first
         groups.setdefault(since, []).append(name)
     return groups
 
@@ -255,24 +266,41 @@ def _only_new(frame: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
 def _slow(
     store: Store, feed: FeedSettings, source: Source, end: np.datetime64, context: Context, progress: Progress
 ) -> Updated:
+    import pandas as pd
+
     assert feed.table is not None
-    since = moment(feed.start)
-    if feed.table in store.tables:
-        held = store.table(feed.table)
-        newest = moment(held["time"].max().to_pydatetime())
-        since = max(since, newest - np.timedelta64(feed.overlap_days, "D"))
-    fetched = source.fetch(since, end, _keys(feed.instruments, source), progress=progress)
-    if not len(fetched.frame):
-        return Updated(source.spec.name, 0, 0, (fetched.report,))
+    stored = _newest(store, feed.table, source)
+    overlap = np.timedelta64(feed.overlap_days, "D")
+    keys = _keys(feed.instruments, source)
+    groups = _groups(keys, stored, min(stored.values(), default=None), moment(feed.start), overlap)
+    parts, reports = [], []
+    for since, names in groups.items():
+        if since < end:
+            fetched = source.fetch(since, end, names, progress=progress)
+            parts.append(fetched.frame)
+            reports.append(fetched.report)
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        return Updated(source.spec.name, 0, 0, tuple(reports))
     written = store.write_table(
         feed.table,
-        fetched.frame,
+        pd.concat(parts, ignore_index=True),
         scope=source.spec.scope,
         units={field.name: field.unit for field in source.spec.fields},
         revisions="revise",
         now=context.clock(),
     )
-    return Updated(source.spec.name, written.added, written.replaced, (fetched.report,))
+    return Updated(source.spec.name, written.added, written.replaced, tuple(reports))
+
+
+def _newest(store: Store, table: str, source: Source) -> dict[str, np.datetime64]:
+    """Key of a table → the newest time with a value of this source: others may write to the table too."""
+    if table not in store.tables:
+        return {}
+    held = store.table(table)
+    fields = [field.name for field in source.spec.fields if field.name in held.columns]
+    known = held[held[fields].notna().any(axis=1)]
+    return {str(key): moment(time) for key, time in known.groupby("instrument")["time"].max().items()}
 
 
 def _keys(names: Sequence[str], source: Source) -> list[str]:
