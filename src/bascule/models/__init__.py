@@ -3,17 +3,17 @@
 1. `folds.py`: train, valid and test windows with purge and embargo.
 2. `samples.py`, `labels.py`, `weights.py`: panels to samples, what they teach, and how much each counts;
    `sequence.py`, `timeframes.py`: features of several times and of several timeframes.
-3. `kind.py`, `registry.py`: the kinds of model, qlib's own classes, and how each is kept as data: `trees.py`,
-   `boosters.py`, `linear.py`, `nets.py` with the table `networks.py`; `zoo.py` says of every model of qlib
-   whether it works.
+3. `settings.py`: which model; `kind.py`, `registry.py`: the kinds of model, qlib's own classes, and how each
+   is kept as data: `trees.py`, `boosters.py`, `linear.py`, `nets.py` (in `tensors.py`'s form) with the table
+   `networks.py` and our own `fusion.py`; `zoo.py` says of every model of qlib whether it works.
 4. `task.py`: one model, resumable, deterministic; `dataset.py`, `recording.py`, `quiet.py`: the seam to qlib.
-5. `train.py`: walk forward, fold by fold; `schemes.py`: combinatorial purged cross-validation; `audit.py`:
-   leaks, refused or found.
+5. `train.py`: walk forward, fold by fold, or side by side (`ahead.py`); `schemes.py`: combinatorial purged
+   cross-validation; `tune.py`: hyper-parameters; `audit.py`: leaks, refused or found.
 6. `predictor.py`: a stored model; predicting runs nothing that a file brings along. `explain.py`: its
    reasons.
 7. `compare.py`: several models on the same folds. `combine.py`: factors weighted by what held lately.
-8. `drift.py`, `retrain.py`, `champions.py`: when to train again, and which model serves; `lineage.py`:
-   where a signal came from.
+8. `drift.py`, `retrain.py`, `judging.py`, `champions.py`: when to train again, and which model serves;
+   `lineage.py`: where a signal came from.
 """
 
 from bascule.models.audit import Finding, audit
