@@ -1,3 +1,7 @@
+"""Black-Litterman on factors against its closed forms, skfolio, and numbers worked out by hand."""
+
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

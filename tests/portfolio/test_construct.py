@@ -1,3 +1,7 @@
+"""Optimised portfolios against skfolio and closed forms; which limits are named when they contradict."""
+
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Funding, interest and liquidation against an account that is kept bar by bar."""
+
 from __future__ import annotations
 
 import numpy as np

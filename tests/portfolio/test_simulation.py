@@ -1,3 +1,7 @@
+"""What weights earn, by hand and against a plain loop; never before the next open."""
+
+from __future__ import annotations
+
 import numpy as np
 import pytest
 

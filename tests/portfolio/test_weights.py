@@ -1,3 +1,7 @@
+"""Weights by rank: limits to the last bit, row by row, by hand."""
+
+from __future__ import annotations
+
 import numpy as np
 import pytest
 

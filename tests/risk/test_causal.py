@@ -1,3 +1,7 @@
+"""Roles, adjustment sets and refusals of causal graphs; effects, refuters, a suggested graph."""
+
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np

@@ -1,3 +1,7 @@
+"""Cross-sectional regressions against statsmodels; the compiled core against NumPy."""
+
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import statsmodels.api as sm

@@ -1,3 +1,7 @@
+"""Exposures to risk factors: standardised, robust, without look-ahead."""
+
+from __future__ import annotations
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,7 @@
+"""Market returns: weights are those of the row before."""
+
+from __future__ import annotations
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,7 @@
+"""The factor model finds the factors, premia and risks that a simulated market was made of."""
+
+from __future__ import annotations
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,7 @@
+"""Rolling betas against statsmodels, gaps, Newey-West errors, shrinkage, stability."""
+
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import statsmodels.api as sm

@@ -1,3 +1,7 @@
+"""Risk scores: the same bits in any window, against plain twins, monotone in their parts."""
+
+from __future__ import annotations
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,7 @@
+"""Scenarios and the last check before orders, by hand and on crises that were."""
+
+from __future__ import annotations
+
 from dataclasses import replace
 
 import numpy as np

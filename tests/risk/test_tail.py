@@ -1,3 +1,7 @@
+"""Value at risk and its backtests: quantiles, laws, published numbers."""
+
+from __future__ import annotations
+
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,3 +1,7 @@
+"""Window sums equal their definitions, with the same bits in any stretch of rows."""
+
+from __future__ import annotations
+
 import numpy as np
 import pytest
 
