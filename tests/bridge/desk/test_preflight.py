@@ -140,6 +140,13 @@ def test_a_dry_runs_database_is_not_taken_for_a_live_one(folder: Path, spot: Res
     assert found.mode == "live" and found.open[0][:2] == ("BTC/USDT", "long") and found.closed == 0
 
 
+def test_where_orders_may_be_doubled_is_said(folder: Path, spot: Research) -> None:
+    assert "orders" not in marks(folder, spot, GOOD)
+    prepare.prepare(spot.bundle.path.parent, folder, PrepareSettings(mode="live", exchange="kraken"))
+    mark, text = marks(folder, spot, GOOD)["orders"]
+    assert mark == "doubtful" and "kraken" in text
+
+
 def test_emergencies_clocks_and_capital_are_seen(folder: Path, spot: Research) -> None:
     emergency.command(folder, "halt", reason="a test", by="me", now=now(spot))
     found = marks(folder, spot, GOOD)

@@ -5,7 +5,7 @@
    invented ones. For the pairs named in the configuration, key ``bascule.assumed_tiers``, one cautious tier
    is added. Runs with an account ask the exchange and are left as they are.
 2. Orders that are placed once, whatever happens to the exchange's answer (`onceonly.py`). Runs that place no
-   orders are left as they are.
+   orders are left as they are, and so is any exchange but Binance: the others name orders in other ways.
 3. A live bot compares its books with the exchange's when it starts and every few minutes (`reconcile.py`;
    settings: configuration key ``bascule.reconcile``).
 """
@@ -19,6 +19,7 @@ from typing import Any
 
 from bascule.core import BasculeError
 
+EXCHANGE = "binance"  # freqtrade's name of the one whose orders are placed once
 # low leverage and a high maintenance margin: liquidated earlier than any real tier would
 ASSUMED_TIER = {
     "minNotional": 0.0,

@@ -17,10 +17,10 @@ from typing import Any, Literal
 import numpy as np
 from freqtrade.enums import RunMode
 
-from bascule.bridge.freqtrade import credentials, emergency, livecheck, prepare
+from bascule.bridge.freqtrade import credentials, emergency, launch, livecheck, prepare
 from bascule.bridge.freqtrade.secrets import SHORTEST, scan, secrets_of
 from bascule.bridge.freqtrade.trust import require_trusted
-from bascule.core import BasculeError, BridgeError, moment
+from bascule.core import BasculeError, BridgeError, SetupError, moment
 from bascule.signals import Bundle
 
 Mark = Literal["good", "doubtful", "bad"]
@@ -64,11 +64,11 @@ def configuration(folder: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text("utf-8"))
     except (OSError, json.JSONDecodeError) as error:
-        raise BridgeError(
+        raise SetupError(
             f"cannot be read: {error}", where=str(path), remedy="run: bascule trade prepare"
         ) from None
     if not isinstance(values, dict) or "bascule" not in values:
-        raise BridgeError("was not written by bascule", where=str(path), remedy="run: bascule trade prepare")
+        raise SetupError("was not written by bascule", where=str(path), remedy="run: bascule trade prepare")
     return values
 
 
@@ -103,6 +103,10 @@ def check(
         found.append(
             Finding("capital", "doubtful", "the bot may use the whole account: prepare with --capital")
         )
+    name = str(values["exchange"]["name"])
+    if not values.get("dry_run") and name != launch.EXCHANGE:
+        said = f"on {name} one whose answer is lost may be placed twice, and books are not compared"
+        found.append(Finding("orders", "doubtful", said))
     if skew is not None:
         found.append(_clock(skew))
     return tuple(found)
