@@ -47,7 +47,12 @@ Proposals = Annotated[
 ]
 Seconds = Annotated[
     float | None,
-    typer.Option("--cpu-seconds", min=0, help="stop after these; default no limit", rich_help_panel=BUDGET),
+    typer.Option(
+        "--cpu-seconds",
+        min=0,
+        help="stop after these, workers not counted; default no limit",
+        rich_help_panel=BUDGET,
+    ),
 ]
 Size = Annotated[int, typer.Option("--pool", min=1, help="most factors kept", rich_help_panel=BUDGET)]
 Settings = Annotated[

@@ -11,7 +11,8 @@
    and ends as an unbroken one would: all randomness is the searcher's own generator, part of its state.
 
 The budget counts proposals of the grammar (known ones too, so that a searcher that goes in circles pays for
-it) and CPU seconds, of evaluation and of learning alike.
+it) and CPU seconds of this process, of evaluation and of learning alike; what an executor's other processes
+spend is not in them.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class SearchSettings(Settings):
     """How long and how carefully to search."""
 
     proposals: int = Field(default=2_000, ge=1, description="texts to propose, known ones included")
-    cpu_seconds: float | None = Field(default=None, gt=0, description="stop after these; null: no limit")
+    cpu_seconds: float | None = Field(
+        default=None, gt=0, description="stop after these, of this process; null: no limit"
+    )
     batch: int = Field(default=32, ge=1, le=4096, description="texts at once")
     look_every: int = Field(default=4, ge=1, description="batches between looks at the valid part")
     patience: int | None = Field(
