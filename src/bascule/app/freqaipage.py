@@ -14,8 +14,8 @@ from bascule import __version__, portfolio
 from bascule.app import figures
 from bascule.app.page import SYNTHETIC, Card, Figure, Page, Section, Table
 from bascule.app.report import number, percent
-from bascule.app.trading import leading, performance
-from bascule.core import Panel
+from bascule.app.trading import leading, paid, performance
+from bascule.core import Panel, moment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +34,8 @@ def page(order: Order, job: Job, found: BacktestResult, *, synthetic: bool, tria
         synthetic: the candles were generated.
         trials: how many different things were ever tried on the days that are traded.
     """
-    fits = trainings(job.folder / "models" / order.schedule.identifier)
     recipe, metrics = order.recipe, found.metrics
+    fits = _used(trainings(job.folder / "models" / order.schedule.identifier), found, job)
     learned = f"pooled, {len(fits)} trainings" if recipe.pooled else "one model a pair"
     names = ", ".join(one if isinstance(one, str) else str(one["name"]) for one in recipe.factors[:4])
     more = ", …" if len(recipe.factors) > 4 else ""
@@ -50,6 +50,8 @@ def page(order: Order, job: Job, found: BacktestResult, *, synthetic: bool, tria
             Card("Sharpe, marked to market", number(metrics["sharpe"], 2)),
             Card("largest drawdown", percent(-metrics["max_drawdown"])),
             Card("trades", f"{len(found.trades):,}"),
+            Card("costs, of the starting wallet", percent(_costs(order, found) / order.trade.wallet)),
+            *_learning_cards(fits),
             Card("trials that ever touched these days", f"{trials:,}"),
         ],
         sections=[_backtest(order, job, found), _models(order, fits), _settings(order)],
@@ -61,6 +63,29 @@ def trainings(folder: Path) -> list[dict[str, Any]]:
     """What the pooled trainings of an identifier wrote of themselves, in order of time."""
     paths = sorted((folder / "pooled").glob("*/meta.json"))
     return [json.loads(path.read_text("utf-8")) for path in paths]
+
+
+def _used(fits: list[dict[str, Any]], found: BacktestResult, job: Job) -> list[dict[str, Any]]:
+    """Those that were in charge of a candle that was traded: the folder may hold other ranges' too."""
+    first, past = found.equity.index[0].tz_localize(None).to_datetime64(), moment(job.end)
+    spans = [[moment(edge) for edge in fit["windows"]["test"]] for fit in fits]
+    return [fit for fit, (start, end) in zip(fits, spans, strict=True) if start < past and first < end]
+
+
+def _learning_cards(fits: list[dict[str, Any]]) -> list[Card]:
+    """How often was learned, and how well that looked; nothing where pairs learn each by itself."""
+    if not fits:
+        return []
+    known = [fit["valid_ic"]["mean"] for fit in fits if fit["valid_ic"]["mean"] is not None]
+    mean = float(np.mean(known)) if known else None
+    return [
+        Card("trainings", f"{len(fits):,}"),
+        Card("rank IC in validation, mean (flattered)", number(mean, 3)),
+    ]
+
+
+def _costs(order: Order, found: BacktestResult) -> float:
+    return paid(found, order.trade.fee + order.trade.slippage)
 
 
 def _total(found: BacktestResult) -> float:
@@ -81,7 +106,7 @@ def _backtest(order: Order, job: Job, found: BacktestResult) -> Section:
     tables = [_comparison(curves)]
     if len(found.trades):
         profits = found.trades["profit_ratio"].tolist()
-        drawn.append(Figure("Net returns of trades", figures.trade_returns(profits)))
+        drawn.append(Figure("Net returns of trades", figures.trade_returns(profits), wide=True))
         grouped = found.trades.groupby("exit_reason", as_index=False).agg(
             count=("pair", "size"), profit=("profit_abs", "sum")
         )
@@ -92,7 +117,8 @@ def _backtest(order: Order, job: Job, found: BacktestResult) -> Section:
         tables.append(Table(["why closed", "trades", "profit"], rows, "By reason of the exit"))
     note = (
         "freqtrade with FreqAI inside: it trains as it goes, and trades candles that its model has not seen. "
-        f"Every fill costs {percent(trade.fee, 2)} fee and {percent(trade.slippage, 2)} slippage."
+        f"Every fill costs {percent(trade.fee, 2)} fee and {percent(trade.slippage, 2)} slippage: "
+        f"{_costs(order, found):,.0f} in all."
     )
     return Section("The backtest", note, drawn, tables)
 
@@ -108,7 +134,7 @@ def _comparison(curves: Mapping[str, pd.Series[float]]) -> Table:
 
 def _panel(order: Order, job: Job, found: BacktestResult) -> Panel:
     """The candles that were traded, prepared: freqtrade begins later where start-up candles are missing."""
-    from bascule.core import Instrument, moment
+    from bascule.core import Instrument
     from bascule.data.prepare import prepare
     from bascule.data.readers import read_freqtrade
 
