@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from bascule.core import ConfigError, StoreError
+from bascule.data.issues import HealthSettings
 from bascule.data.sources.context import Context
 from bascule.data.store import Store
 from bascule.data.update import UpdateSettings, update
@@ -41,6 +42,27 @@ def test_each_instrument_goes_on_where_it_is(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(Store.open(tmp_path / "store").frame("1h"), frame)
     assert done.health is not None
     assert not done.health.errors
+
+
+@pytest.mark.parametrize("severity", [{}, {"restated": "ignore"}])
+def test_restated_candles_are_what_the_feed_says_however_they_are_reported(
+    tmp_path: Path, severity: dict[str, str]
+) -> None:
+    frame = make(("AAA_USDT",), bars=50)
+    frame.to_parquet(tmp_path / "c.parquet")
+    update(settings(tmp_path), context())
+    frame.loc[48, "volume"] *= 2
+    frame.to_parquet(tmp_path / "c.parquet")
+
+    def again(restated: str) -> float:
+        rules = settings(tmp_path, restated=restated)
+        update(rules.model_copy(update={"health": HealthSettings.read({"severity": severity})}), context())
+        return float(Store.open(tmp_path / "store").frame("1h")["volume"].iloc[48] / frame["volume"].iloc[48])
+
+    with pytest.raises(StoreError, match="another volume"):
+        again("error")
+    assert again("keep") == 0.5
+    assert again("replace") == 1
 
 
 def test_candles_that_are_not_over_yet_are_left_out(tmp_path: Path) -> None:

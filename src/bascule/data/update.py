@@ -24,10 +24,12 @@ from pydantic import Field, field_validator, model_validator
 
 from bascule.core import Instrument, Progress, Settings, StoreError, Timeframe, moment, silent
 from bascule.core.timeframe import Moment
+from bascule.data.checks import View
+from bascule.data.comparisons import changes
 from bascule.data.health import HealthReport, HealthSettings, check
 from bascule.data.prepare import Vwap
 from bascule.data.repair import Repair
-from bascule.data.rows import OHLCV
+from bascule.data.rows import OHLCV, Rows
 from bascule.data.sources import open_source
 from bascule.data.sources.context import Context
 from bascule.data.sources.spec import FetchReport, Source
@@ -190,8 +192,9 @@ def _candles(
     frame = pd.concat(parts, ignore_index=True)
     before = _overlap(store, timeframe, frame, bool(stored))
     health = check(frame, timeframe, settings.health, progress, stored=before)
-    unchanged = not health.count("restated")
-    if before is not None and (unchanged or feed.restated == "keep"):
+    if before is not None and (
+        feed.restated == "keep" or not _restated(frame, before, timeframe, settings.health)
+    ):
         frame = _only_new(frame, before)  # so that the store appends
     if not len(frame):
         return Updated(source.spec.name, 0, 0, tuple(reports), health)
@@ -254,6 +257,12 @@ def _overlap(
     held = store.frame(timeframe, start=max(first, since - timeframe.delta))
     held = held[held["instrument"].isin(names)]
     return held if len(held) else None
+
+
+def _restated(frame: pd.DataFrame, before: pd.DataFrame, timeframe: Timeframe, rules: HealthSettings) -> bool:
+    """Whether stored candles came with other values, be it wanted in the report or not."""
+    view = View.of(Rows.from_frame(frame), timeframe, rules.model_copy(update={"severity": {}}))
+    return any(issue.name == "restated" for issue in changes(view, Rows.from_frame(before)))
 
 
 def _only_new(frame: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
