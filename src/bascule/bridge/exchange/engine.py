@@ -244,12 +244,10 @@ class Engine(Matching):
         self.account.add(order)
         self._work(order, listing, fills, self.at)
 
-    def find(
-        self, symbol: str, *, number: int | None, client_id: str | None, algo: bool = False
-    ) -> Order | None:
-        """An order by number or by the client's name (the newest of that name)."""
+    def find(self, symbol: str, *, number: int | None, client_id: str | None) -> Order | None:
+        """An order by number or by the client's name (the newest of that name); no conditional one."""
         for order in reversed(self.account.orders.values()):
-            if order.symbol != symbol or order.algo != algo:
+            if order.symbol != symbol or order.algo:
                 continue
             if order.id == number or (number is None and order.client_id == client_id):
                 return order

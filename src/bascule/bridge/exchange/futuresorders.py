@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -181,22 +181,29 @@ def place_algo(engine: Engine, query: Query) -> Json:
 
 
 def get_algo(engine: Engine, query: Query) -> Json:
-    """``GET /fapi/v1/algoOrder``: by number, which needs no symbol."""
+    """``GET /fapi/v1/algoOrder``."""
+    found = _algo(reversed(engine.account.orders.values()), query)
+    if found is None:
+        raise Refusal(-2013, "Order does not exist.")
+    return algo_json(engine, found)
+
+
+def _algo(orders: Iterable[Order], query: Query) -> Order | None:
+    """The first conditional order that a query names: by number or client's name, without a symbol."""
     number, client = integer(query, "algoId"), query.get("clientAlgoId")
-    for order in reversed(engine.account.orders.values()):
+    for order in orders:
         if order.algo and (order.id == number or (number is None and order.client_id == client)):
-            return algo_json(engine, order)
-    raise Refusal(-2013, "Order does not exist.")
+            return order
+    return None
 
 
 def cancel_algo(engine: Engine, query: Query) -> Json:
     """``DELETE /fapi/v1/algoOrder``."""
-    number, client = integer(query, "algoId"), query.get("clientAlgoId")
-    for order in engine.account.open_orders():
-        if order.algo and (order.id == number or (number is None and order.client_id == client)):
-            engine.cancel(order)
-            return {"algoId": order.id, "clientAlgoId": order.client_id, "code": "200", "msg": "success"}
-    raise Refusal(-2011, "Unknown order sent.")
+    found = _algo(engine.account.open_orders(), query)
+    if found is None:
+        raise Refusal(-2011, "Unknown order sent.")
+    engine.cancel(found)
+    return {"algoId": found.id, "clientAlgoId": found.client_id, "code": "200", "msg": "success"}
 
 
 def open_algos(engine: Engine, query: Query) -> Json:

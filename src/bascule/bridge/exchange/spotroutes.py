@@ -62,18 +62,17 @@ def trade_json(trade: Trade) -> dict[str, Any]:
     }
 
 
-def find_order(engine: Engine, query: Query, *, number: str = "orderId", algo: bool = False) -> Order:
+def find_order(engine: Engine, query: Query) -> Order:
     """The order that a query names.
 
     Raises:
         Refusal: it names none, or one that does not exist.
     """
     symbol = listing_of(engine.market, query).instrument.symbol
-    wanted = integer(query, number)
-    client = query.get("clientAlgoId" if algo else "origClientOrderId")
-    if wanted is None and not client:
-        raise wire.mandatory(number)
-    found = engine.find(symbol, number=wanted, client_id=client, algo=algo)
+    number, client = integer(query, "orderId"), query.get("origClientOrderId")
+    if number is None and not client:
+        raise wire.mandatory("orderId")
+    found = engine.find(symbol, number=number, client_id=client)
     if found is None:
         raise Refusal(-2013, "Order does not exist.")
     return found

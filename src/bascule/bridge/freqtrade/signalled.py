@@ -337,7 +337,7 @@ class SignalStrategy(IStrategy):
         self._rows[metadata["pair"]] = Rows(analysed, self._bundle.spec.bar.seconds, live=self._live)
         return analysed
 
-    def _latest(self, pair: str, column: str, now: datetime | None = None) -> float:
+    def _latest(self, pair: str, column: str, now: datetime) -> float:
         """A column of the pair's newest candle that was closed; NaN where there is none.
 
         Args:
@@ -346,7 +346,7 @@ class SignalStrategy(IStrategy):
             now: the time of the callback.
         """
         rows = self._rows.get(pair)
-        if rows is not None and now is not None:
+        if rows is not None:
             return rows.value(column, now.timestamp())
         frame, _ = self.dp.get_analyzed_dataframe(pair, self.timeframe)
         return float(frame[column].iat[-1]) if len(frame) and column in frame else float("nan")
