@@ -30,6 +30,10 @@ def test_a_broken_freqai_file_does_not_pass(tmp_path: Path, capsys: pytest.Captu
     path.write_text((EXAMPLES / "freqai_qlib.yaml").read_text().replace("horizon: 24", "horizn: 24"))
     assert call("check", str(path)) != 0
     assert "did you mean 'horizon'" in capsys.readouterr().err
+    whole = EXAMPLES / "freqai_qlib.yaml"
+    assert call("check", whole, "--set", "recipe.horizon=6") == 0
+    assert call("check", whole, "--set", "recipe.horizn=6") != 0
+    assert "did you mean 'horizon'" in capsys.readouterr().err
 
 
 def test_the_mined_factors_are_factors() -> None:
@@ -49,6 +53,18 @@ def test_it_has_a_page_and_a_picture(name: str) -> None:
     assert "embedded" in page and "```console" in page
     index = (GALLERY / "index.md").read_text("utf-8")
     assert f"]({name}.md)" in index and f"](../images/gallery-{name}.png)" in index
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_it_was_tried_on_real_candles(name: str) -> None:
+    page = (GALLERY / f"{name}.md").read_text("utf-8")
+    told = page[page.index("## With your candles") :]
+    assert "held |" in told and "trials counted" in told
+    # the table of all repeats what the page says
+    rows = (GALLERY / "index.md").read_text("utf-8").splitlines()
+    row = next(one for one in rows if re.match(rf"\| \[[^]!]+]\({name}\.md\) \|", one))
+    (was, sharpe), (real, real_sharpe) = re.findall(r"(−?\d+\.\d+) %, Sharpe (−?\d+\.\d+)", row)
+    assert f"| {was} % | {sharpe} |" in page and f"| {real} % | {real_sharpe} |" in told
 
 
 def test_links_of_the_gallery_lead_somewhere() -> None:
