@@ -166,8 +166,6 @@ def _candles(
     settings: UpdateSettings,
     progress: Progress,
 ) -> Updated:
-    import pandas as pd
-
     timeframe = Timeframe.parse(source.spec.frequency, where=source.spec.name)
     missing = [name for name in OHLCV if name not in source.spec.columns]
     if missing:
@@ -177,19 +175,12 @@ def _candles(
             remedy="give the feed a table: name, to store them as slow data",
         )
     stored = _spans(store, timeframe)
-    parts, reports = [], []
     wanted = [Instrument.parse(text).id for text in feed.instruments]
     overlap = feed.overlap_bars * timeframe.delta
     groups = _groups(wanted, stored, max(stored.values(), default=None), moment(feed.start), overlap)
-    for since, names in groups.items():
-        if since < end:
-            fetched = source.fetch(since, end, names, progress=progress)
-            parts.append(fetched.frame)
-            reports.append(fetched.report)
-    parts = [part for part in parts if len(part)]
-    if not parts:
-        return Updated(source.spec.name, 0, 0, tuple(reports))
-    frame = pd.concat(parts, ignore_index=True)
+    frame, reports = _fetched(source, groups, end, progress)
+    if frame is None:
+        return Updated(source.spec.name, 0, 0, reports)
     before = _overlap(store, timeframe, frame, bool(stored))
     health = check(frame, timeframe, settings.health, progress, stored=before)
     if before is not None and (
@@ -197,7 +188,7 @@ def _candles(
     ):
         frame = _only_new(frame, before)  # so that the store appends
     if not len(frame):
-        return Updated(source.spec.name, 0, 0, tuple(reports), health)
+        return Updated(source.spec.name, 0, 0, reports, health)
     written = store.write(
         frame,
         timeframe,
@@ -207,7 +198,7 @@ def _candles(
     )
     if feed.resample:
         store.resample(timeframe, feed.resample, progress=progress)
-    return Updated(source.spec.name, written.added, written.replaced, tuple(reports), health)
+    return Updated(source.spec.name, written.added, written.replaced, reports, health)
 
 
 def _spans(store: Store, timeframe: Timeframe) -> dict[str, np.datetime64]:
@@ -243,6 +234,20 @@ def _groups(
     return groups
 
 
+def _fetched(
+    source: Source, groups: Mapping[np.datetime64, list[str]], end: np.datetime64, progress: Progress
+) -> tuple[pd.DataFrame | None, tuple[FetchReport, ...]]:
+    """What came for all groups, None if nothing did, and how it went."""
+    import pandas as pd
+
+    found = [
+        source.fetch(since, end, names, progress=progress) for since, names in groups.items() if since < end
+    ]
+    parts = [one.frame for one in found if len(one.frame)]
+    reports = tuple(one.report for one in found)
+    return (pd.concat(parts, ignore_index=True) if parts else None), reports
+
+
 def _overlap(
     store: Store, timeframe: Timeframe, frame: pd.DataFrame, any_stored: bool
 ) -> pd.DataFrame | None:
@@ -275,31 +280,23 @@ def _only_new(frame: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
 def _slow(
     store: Store, feed: FeedSettings, source: Source, end: np.datetime64, context: Context, progress: Progress
 ) -> Updated:
-    import pandas as pd
-
     assert feed.table is not None
     stored = _newest(store, feed.table, source)
     overlap = np.timedelta64(feed.overlap_days, "D")
     keys = _keys(feed.instruments, source)
     groups = _groups(keys, stored, min(stored.values(), default=None), moment(feed.start), overlap)
-    parts, reports = [], []
-    for since, names in groups.items():
-        if since < end:
-            fetched = source.fetch(since, end, names, progress=progress)
-            parts.append(fetched.frame)
-            reports.append(fetched.report)
-    parts = [part for part in parts if len(part)]
-    if not parts:
-        return Updated(source.spec.name, 0, 0, tuple(reports))
+    frame, reports = _fetched(source, groups, end, progress)
+    if frame is None:
+        return Updated(source.spec.name, 0, 0, reports)
     written = store.write_table(
         feed.table,
-        pd.concat(parts, ignore_index=True),
+        frame,
         scope=source.spec.scope,
         units={field.name: field.unit for field in source.spec.fields},
         revisions="revise",
         now=context.clock(),
     )
-    return Updated(source.spec.name, written.added, written.replaced, tuple(reports))
+    return Updated(source.spec.name, written.added, written.replaced, reports)
 
 
 def _newest(store: Store, table: str, source: Source) -> dict[str, np.datetime64]:
