@@ -21,9 +21,10 @@ How an answer comes about:
    stepped (``clock.py``). Nothing that closes later is ever served. Of the forming candle an observer sees
    its open only, or what was walked of its way from open over low and high to close (``path.py``).
 2. Book and trades are made up from the candles (``book.py``, ``trades.py``).
-3. Orders go through filters (``intake.py``) into the matching engine (``engine.py``), which fills them
-   against that way into a spot (``spot.py``) or futures account (``futures.py``) on a double-entry ledger of
-   exact decimals (``ledger.py``). Each request's changes are on disk before it is answered (``state.py``).
+3. Orders go through filters (``intake.py``) into the matching engine (``engine.py``, ``matching.py``), which
+   fills them against that way into a spot (``spot.py``) or futures account (``futures.py``) on a double-entry
+   ledger of exact decimals (``ledger.py``). Each request's changes are on disk before it is answered
+   (``state.py``).
 4. A fault plan says what goes wrong (``faults.py``, ``chaos.py``); the service puts keys, weights, faults and
    routes together without any network (``service.py``, ``auth.py``, ``weights.py``).
 5. Wire formats: Binance's public (``routes.py``) and private endpoints (``spotroutes.py``,

@@ -11,8 +11,9 @@ Time runs once, row by row; all scenarios and instruments are one array ``[C, N]
 4. Between, positions keep their number of units: nothing is rebalanced.
 
 The result is weights and fill prices for `portfolio.simulate`, which does the accounting. Not modelled:
-minimum order sizes, partial fills, pairs that left the exchange; freqtrade's own backtests of the key points
-show what that amounts to.
+minimum order sizes, partial fills, pairs that left the exchange. A stop that tightens past the price closes
+at the next open here, where freqtrade keeps the stop before. Its own backtests of the key points show what
+all that amounts to.
 """
 
 from __future__ import annotations
