@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ import yaml
 from bascule.app.interrupt import insistent
 from bascule.core.files import TEMPORARY
 from tests.app.runs import write_run
+from tests.bridge.research import Research
 
 PATIENCE = 240.0  # seconds until a command is at work, on a loaded machine
 PROMPT = 30.0  # seconds in which it has to end
@@ -150,8 +152,6 @@ def test_a_search_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_finished_trials_of_tuning_are_kept(tmp_path: Path) -> None:
-    import sqlite3
-
     config = write_run(tmp_path)
     space = tmp_path / "space.yaml"
     space.write_text(yaml.safe_dump({"alpha": {"low": 0.001, "high": 10.0, "log": True}}))
@@ -224,6 +224,90 @@ def test_workers_of_a_report_end_with_it(tmp_path: Path) -> None:
     err = interrupted(command, tmp_path, lambda pid: len(family(pid)) >= 4)
     assert "interrupted" in err
     assert not (tmp_path / "page.html").exists()
+
+
+def store_of(research: Research) -> Path:
+    return research.datadir.parent / "store"
+
+
+@pytest.mark.slow
+def test_a_study_of_robustness_goes_on(tmp_path: Path, spot: Research) -> None:
+    settings = tmp_path / "robust.yaml"
+    settings.write_text(yaml.safe_dump({"keypoints": ["base"], "draws": 2, "one_out": 1, "histories": 100}))
+    study = tmp_path / "study"
+    command: list[object] = ["robust", "study", spot.bundle.path, "--data", store_of(spot), "--out", study]
+    command += ["--settings", settings]
+    # all scenarios are done when freqtrade starts
+    err = interrupted(command, tmp_path, lambda pid: len(family(pid)) >= 2)
+    assert "finished scenarios are kept" in err
+    whole(study)
+    kept = {path: path.stat().st_mtime_ns for path in study.rglob("costs-*.json")}
+    assert kept and not (study / "report.json").exists()
+    told = json.loads(run_again([*command, "--json"], tmp_path))
+    assert told["points"] and (study / "report.html").is_file()
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+
+
+@pytest.mark.slow
+def test_freqai_goes_on_with_what_it_has_learned(tmp_path: Path, spot: Research) -> None:
+    from bascule.bridge.freqtrade.freqai.runs import Order
+    from tests.bridge.freqai.learning import recipe, schedule
+
+    plain = schedule(retrain_days=2, svm=False, dbscan=False, dissimilarity=0)
+    order = Order(recipe=recipe(spot), schedule=plain, start="2023-03-07", end="2023-03-13")
+    (tmp_path / "freqai.yaml").write_text(yaml.safe_dump(order.model_dump(mode="json")))
+    user = tmp_path / "user"
+    command: list[object] = ["freqai", "backtest", "freqai.yaml", user, "--data", spot.datadir]
+    err = interrupted(command, tmp_path, lambda _: list(user.glob("models/small/pooled/*/meta.json")))
+    assert "run the same command again" in err
+    whole(user)
+    kept = {path: path.stat().st_mtime_ns for path in user.glob("models/small/pooled/*/meta.json")}
+    told = json.loads(run_again([*command, "--json"], tmp_path))
+    assert told["metrics"]["total_trades"] > 0 and (user / "report.html").is_file()
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+
+
+@pytest.mark.slow
+def test_a_rehearsal_goes_on(tmp_path: Path, spot: Research) -> None:
+    bot = tmp_path / "bot"
+    run_again(["trade", "prepare", spot.bundle.path, bot, "--mode", "rehearse"], tmp_path)
+    command: list[object] = ["trade", "rehearse", bot, "--data", store_of(spot)]
+
+    def trading(_: int) -> bool:
+        try:
+            (book,) = bot.glob("trades-*.sqlite")
+            with sqlite3.connect(f"file:{book}?mode=ro", uri=True) as base:
+                return bool(base.execute("select count(*) from trades").fetchone()[0])
+        except (ValueError, sqlite3.Error):
+            return False
+
+    err = interrupted([*command, "--hours", 400], tmp_path, trading)
+    assert "without --start and --fresh" in err
+    whole(bot)
+    past = json.loads((bot / "rehearsed.json").read_text("utf-8"))
+    told = json.loads(run_again([*command, "--hours", 2, "--json"], tmp_path))
+    assert told["differences"] == [] and told["orders"] > 0
+    times = [past["begin"], told["begin"], past["end"], told["end"]]
+    assert [one[:19] for one in times] == sorted(one[:19] for one in times) and past["end"] < told["end"]
+
+
+@pytest.mark.slow
+def test_the_monitor_stops_as_it_is_told(tmp_path: Path, spot: Research) -> None:
+    state = tmp_path / "monitor.sqlite"
+    settings = {"state": str(state), "port": 0, "every": "1s", "data": {"store": str(store_of(spot))}}
+    (tmp_path / "monitor.yaml").write_text(yaml.safe_dump(settings))
+
+    def counted(_: int = 0) -> int:
+        try:
+            with sqlite3.connect(f"file:{state}?mode=ro", uri=True) as base:
+                return int(base.execute("select count(*) from monitor_sample").fetchone()[0])
+        except sqlite3.Error:
+            return 0
+
+    interrupted(["monitor", "run", "monitor.yaml"], tmp_path, counted, code=0)
+    kept = counted()
+    told = json.loads(run_again(["monitor", "run", "monitor.yaml", "--once", "--json"], tmp_path))
+    assert told["samples"] > 0 and counted() > kept
 
 
 @contextmanager

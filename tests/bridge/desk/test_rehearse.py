@@ -68,9 +68,12 @@ def test_a_second_rehearsal_goes_on_or_begins_afresh(bot: Path, spot: Research) 
     for mode in ("rehearse", "dry"):
         (bot / "bascule" / f"BasculeStrategy.trades-{mode}.guard.json").write_text("{}")
     assert rehearsal._begin(bot, spot.bundle, None, fresh=False) == begin + np.timedelta64(1, "h")
+    # the exchange's books are of that time: its clock cannot go back
+    assert rehearsal._clock(bot, begin + np.timedelta64(1, "h")) == begin + np.timedelta64(90, "m")
     assert "already rehearsed" in str(refused(bot, spot, start=begin))
     assert rehearsal._begin(bot, spot.bundle, begin, fresh=True) == begin
     assert not (bot / "trades-rehearse.sqlite").exists() and not (bot / rehearsal.PAST).exists()
+    assert rehearsal._clock(bot, begin) == begin + np.timedelta64(2, "s")
     (kept,) = (bot / "bascule").glob("*.guard.json")
     assert kept.name == "BasculeStrategy.trades-dry.guard.json"
 

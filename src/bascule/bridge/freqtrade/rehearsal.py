@@ -163,8 +163,7 @@ def _exchange(
         panel,
         market=bundle.spec.market,
         path="walk",
-        # just after the candle before has closed
-        clock=SteppedClock(begin + np.timedelta64(2, "s")),
+        clock=SteppedClock(_clock(folder, begin)),
         account=AccountSettings(balances={values["stake_currency"]: Decimal(str(settings.balance))}),
         keys=Keys(
             key=environment.get(credentials.KEY, Keys.key),
@@ -216,6 +215,15 @@ def _begin(folder: Path, bundle: Bundle, start: Moment | None, *, fresh: bool) -
             )
         return bundle.spec.bar.floor(last)
     return bundle.spec.bar.floor(bundle.manifest.models[-1].test.times[0] if start is None else start)
+
+
+def _clock(folder: Path, begin: np.datetime64) -> np.datetime64:
+    """The exchange's time at the start: the candle before has just closed, or where it was interrupted."""
+    closed = begin + np.timedelta64(2, "s")
+    past = folder / PAST
+    if not past.is_file():
+        return closed
+    return max(closed, np.datetime64(json.loads(past.read_text("utf-8"))["end"], "ns"))
 
 
 def _reaches(panel: Panel, bundle: Bundle, begin: np.datetime64, end: np.datetime64) -> None:
