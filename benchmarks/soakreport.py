@@ -125,9 +125,9 @@ def picture(rows: Any, latency: Any, path: Path) -> None:
     for one in axes.flat:
         one.grid(alpha=0.3)
         if one.get_legend_handles_labels()[0]:
-            one.legend(frameon=False, fontsize=8)
+            one.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
         if one is not axes[1, 1]:
-            one.set_ylim(bottom=0)
+            one.set_ylim(0, 1.25 * one.get_ylim()[1])  # room for the legend
     for one in axes[1]:
         one.set_xlabel("candles of one hour")
     figure.savefig(path, dpi=110)

@@ -9,6 +9,7 @@ driver the same ``RAY_AUTH_MODE`` and token.
 from __future__ import annotations
 
 import socket
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from itertools import cycle, repeat
@@ -22,6 +23,7 @@ from bascule.core import BasculeError, ConfigError
 R = TypeVar("R")
 _AHEAD = 2  # tasks handed out for each processor: enough to keep all busy, few enough to stop soon
 _LOOK = 5.0  # seconds without a result until the nodes are looked at
+_SILENT = 30.0  # seconds without an answer of the head node until the cluster is given up
 
 
 class RayCluster(Executor):
@@ -51,6 +53,7 @@ class RayCluster(Executor):
                     where=settings.address,
                     remedy="start it (ray start --head), check address and token, or use address: local",
                 ) from None
+        self._lost = False
         self._check_versions()
 
     @property
@@ -82,6 +85,8 @@ class RayCluster(Executor):
                 if not handed:
                     break
                 finished, _ = ray.wait([*handed, *doubtful], num_returns=1, timeout=_LOOK)
+                if not finished:
+                    self._seek_head()
                 if not finished and not self._dead() <= dead:
                     dead, places = self._dead(), cycle(self._living())
                     waiting.extendleft(handed.values())
@@ -100,8 +105,34 @@ class RayCluster(Executor):
                         ray.cancel(twin, force=True)
                     yield name, result
         finally:
-            for reference in (*handed, *doubtful):
+            for reference in (*handed, *doubtful) if not self._lost else ():
                 ray.cancel(reference, force=True)
+
+    def _seek_head(self) -> None:
+        """Make sure that the head node answers.
+
+        Ray waits for it for a minute or more in every question, and then ends this process without a word to
+        its caller.
+
+        Raises:
+            BasculeError: it does not answer.
+        """
+        address = self._ray.get_runtime_context().gcs_address
+        until = time.monotonic() + _SILENT
+        while True:
+            try:
+                return _knock(address)
+            except OSError as error:
+                if time.monotonic() < until:
+                    time.sleep(1.0)
+                    continue
+                self._lost = True
+                raise BasculeError(
+                    f"the cluster's head node has not answered for {_SILENT:g} s ({error})",
+                    where=address,
+                    remedy="look at the network and at the node (ray status), then run again: tasks that a "
+                    "journal holds are not done again",
+                ) from None
 
     def _dead(self) -> set[str]:
         """Nodes that the cluster has given up.
@@ -163,7 +194,8 @@ class RayCluster(Executor):
 
     def close(self) -> None:
         """Leave the cluster."""
-        if self._mine and self._ray.is_initialized():
+        # of a head node that does not answer Ray takes leave for minutes: first of all the caller is told
+        if self._mine and not self._lost and self._ray.is_initialized():
             self._ray.shutdown()
 
 
