@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import pickle
 import shutil
@@ -362,6 +363,21 @@ def test_the_guard_halts_the_book_and_remembers(spot: Research, tmp_path: Path) 
 
     with pytest.raises(OperationalException, match="memory of the book guard cannot be read"):
         live(spot, tmp_path, guard={})
+
+
+def test_what_a_bot_starts_with_is_left_out_of_the_search_for_garbage(
+    futures: Research, tmp_path: Path
+) -> None:
+    mine = live(futures, tmp_path, neutral={"by": "dollar", "hedge": PERP, "band": 0.02})
+    gc.unfreeze()
+    try:
+        mine.bot_start()
+        frozen = gc.get_freeze_count()
+        assert frozen > 100_000  # freqtrade's modules among them
+        mine.bot_start()  # as after /reload_config: nothing is kept twice, or for ever
+        assert gc.get_freeze_count() < 1.1 * frozen
+    finally:
+        gc.unfreeze()
 
 
 def test_the_hedge_leg_follows_the_book_and_an_emergency(futures: Research, tmp_path: Path) -> None:
