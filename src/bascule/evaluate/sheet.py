@@ -15,10 +15,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from bascule.core import ConfigError, Moment, Panel, Settings, Timeframe, moment
 from bascule.core.panel import FloatArray
@@ -68,11 +68,12 @@ class SheetSettings(Settings):
             raise ValueError("horizons must be rising numbers of bars, at least 1")
         return value
 
-    @model_validator(mode="after")
-    def _moment(self) -> Self:
-        if self.split is not None:
-            moment(self.split)
-        return self
+    @field_validator("split")
+    @classmethod
+    def _is_a_time(cls, value: str | None) -> str | None:
+        if value is not None:
+            moment(value)
+        return value
 
 
 @dataclass(frozen=True, eq=False)
