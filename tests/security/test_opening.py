@@ -41,6 +41,7 @@ LISTED: dict[tuple[str, str], str] = {
     ): "the bot takes this process's place: this Python, words",
     ("cluster/plain.py", "pickle.Unpickler"): "reads data only; what names anything else is refused",
     ("cluster/shared.py", "pickle.loads"): "in a worker, of what its own parent handed over",
+    ("core/__init__.py", "importlib.import_module"): "modules of ours, from a table in the file",
     (
         "core/extensionfile.py",
         "importlib.import_module",
@@ -48,6 +49,7 @@ LISTED: dict[tuple[str, str], str] = {
     ("core/extensionfile.py", "importlib.metadata.entry_points"): "extensions that are installed",
     ("core/extensionfile.py", "spec.loader.exec_module"): "extensions in files that the user names",
     ("core/extensions.py", "importlib.import_module"): "registries of ours, from a table in the file",
+    ("core/tether.py", "runpy.run_module"): "what our own code starts, by a constant name",
     ("kernels/native/library.py", "ctypes.CDLL"): "the compiled kernels, from where the package is installed",
     ("miners/registry.py", "importlib.import_module"): "searchers of ours, from a table in the file",
     ("models/nets.py", "importlib.import_module"): "qlib's networks, from a table in the package",
