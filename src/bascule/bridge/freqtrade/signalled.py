@@ -362,10 +362,11 @@ class SignalStrategy(IStrategy):
 def settle() -> None:
     """Take all that a bot needs for good out of the garbage collector's sight.
 
-    Python looks for old garbage only once there is a quarter as much of it as of all else, and freqtrade
-    begins with 600,000 objects: what trades leave behind would lie about for days. Now the oldest generation
-    is small: it is looked through often, and quickly.
+    Python looks for old garbage only once a quarter as many objects have grown old as there were when it last
+    did, and freqtrade begins with 600,000: what trades leave behind in cycles would lie about for a year of
+    hourly candles. Now few are left to count, and to look through.
     """
     gc.unfreeze()  # of the configuration before this one
     gc.collect()
     gc.freeze()
+    gc.collect()  # the number to compare with is of what was there before
