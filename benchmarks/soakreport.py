@@ -122,6 +122,7 @@ def picture(rows: Any, latency: Any, path: Path) -> None:
             line = 1_000 * rolling.quantile(q)
             axes[1, 1].plot(latency["candle"], line, color=colour, label=f"{q:.0%} of {window} candles")
         axes[1, 1].set_yscale("log")
+        axes[1, 1].set_ylim(top=2 * axes[1, 1].get_ylim()[1])  # room for the legend
     for one in axes.flat:
         one.grid(alpha=0.3)
         if one.get_legend_handles_labels()[0]:

@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from copy import deepcopy
 from datetime import datetime
@@ -32,7 +31,7 @@ from freqtrade.strategy import DecimalParameter, IStrategy
 
 from bascule import __version__
 from bascule.bridge.freqtrade import datafiles, feed
-from bascule.bridge.freqtrade.trading import TradingSettings, fusion
+from bascule.bridge.freqtrade.trading import TradingSettings, fusion, garbage
 from bascule.bridge.freqtrade.trading.rows import Rows
 from bascule.bridge.freqtrade.trading.source import Source
 from bascule.bridge.freqtrade.trust import require_least_privilege, require_trusted
@@ -215,7 +214,7 @@ class SignalStrategy(IStrategy):
         except BasculeError as error:
             raise OperationalException(str(error)) from None
         if self._live:
-            settle()
+            garbage.set_aside()
 
     def _check_key(self) -> None:
         found = require_least_privilege(self.dp, self.config)
@@ -357,16 +356,3 @@ class SignalStrategy(IStrategy):
     def __getstate__(self) -> dict[str, Any]:
         """Pickle without what every process can compute or read again."""
         return {**self.__dict__, "_rows": {}}
-
-
-def settle() -> None:
-    """Take all that a bot needs for good out of the garbage collector's sight.
-
-    Python looks for old garbage only once a quarter as many objects have grown old as there were when it last
-    did, and freqtrade begins with 600,000: what trades leave behind in cycles would lie about for a year of
-    hourly candles. Now few are left to count, and to look through.
-    """
-    gc.unfreeze()  # of the configuration before this one
-    gc.collect()
-    gc.freeze()
-    gc.collect()  # the number to compare with is of what was there before

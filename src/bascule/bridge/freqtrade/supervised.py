@@ -25,6 +25,7 @@ from freqtrade.persistence import PairLocks, Trade
 from bascule.bridge.freqtrade import emergency
 from bascule.bridge.freqtrade.emergency import Command, State
 from bascule.bridge.freqtrade.positions import PositionStrategy
+from bascule.bridge.freqtrade.trading import garbage
 from bascule.bridge.freqtrade.trading.reload import Pointer
 from bascule.bridge.freqtrade.trading.source import Source
 from bascule.bridge.freqtrade.trust import require_trusted
@@ -52,6 +53,7 @@ class SupervisedStrategy(PositionStrategy):
         self._told: dict[str, tuple[int, str]] = {}
         self._kept: dict[str, Any] = {}
         self._last_loop = float("-inf")
+        self._garbage = garbage.Daily()
         self._recall()
 
     def bot_loop_start(self, current_time: datetime, **kwargs: Any) -> None:
@@ -64,6 +66,7 @@ class SupervisedStrategy(PositionStrategy):
         if self._live:
             for source in (self._source, *self._coarse):
                 source.turn(seconds)
+            self._garbage.turn(seconds)
         if self._folder is not None:
             self._take_command(self._folder, current_time)
         if self._pointer is not None:

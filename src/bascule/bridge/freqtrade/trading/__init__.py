@@ -8,6 +8,7 @@
 4. How much: `sizing.py` rebalances and enters in steps; `gearing.py` chooses leverage; `neutral.py` balances
    long and short, and sizes a hedge leg.
 5. At what price: `pricing.py`. When it leaves: `stops.py`. `protections.py` writes down freqtrade's own.
+6. `garbage.py`: what all of that leaves behind in memory.
 """
 
 from bascule.bridge.freqtrade.trading.settings import TradingSettings
