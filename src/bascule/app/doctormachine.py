@@ -144,8 +144,10 @@ def _core() -> Finding:
 
 def machine(folder: Path) -> Iterator[Finding]:
     """Processors, memory, and the disk under ``folder``."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    yield judged("machine", "processors", cores > 1, str(cores), "long runs want two or more", mark="warn")
+    from bascule.kernels.native import cores
+
+    count = cores(None)
+    yield judged("machine", "processors", count > 1, str(count), "long runs want two or more", mark="warn")
     free = _free_memory()
     said = f"{free:.1f} GB free"
     remedy = "close other programs, or take fewer instruments and --workers 1"

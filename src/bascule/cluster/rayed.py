@@ -87,11 +87,11 @@ class RayCluster(Executor):
                 finished, _ = ray.wait([*handed, *doubtful], num_returns=1, timeout=_LOOK)
                 if not finished:
                     self._seek_head()
-                if not finished and not self._dead() <= dead:
-                    dead, places = self._dead(), cycle(self._living())
-                    waiting.extendleft(handed.values())
-                    doubtful |= handed
-                    handed.clear()
+                    if not (now := self._dead()) <= dead:
+                        dead, places = now, cycle(self._living())
+                        waiting.extendleft(handed.values())
+                        doubtful |= handed
+                        handed.clear()
                 for reference in finished:
                     again = reference in doubtful
                     name = (doubtful if again else handed).pop(reference)

@@ -26,7 +26,7 @@ class Tethered(subprocess.Popen[Any]):
     Args:
         module: what Python runs.
         arguments: of the module.
-        stdin, stdout, stderr, env, text: as of `subprocess.Popen`; by default it has nothing to read.
+        stdout, stderr, env, text: as of `subprocess.Popen`; it has nothing to read.
     """
 
     def __init__(
@@ -34,7 +34,6 @@ class Tethered(subprocess.Popen[Any]):
         module: str,
         arguments: Sequence[str],
         *,
-        stdin: int | IO[Any] | None = subprocess.DEVNULL,
         stdout: int | IO[Any] | None = None,
         stderr: int | IO[Any] | None = None,
         env: dict[str, str] | None = None,
@@ -45,7 +44,7 @@ class Tethered(subprocess.Popen[Any]):
         try:
             super().__init__(
                 [sys.executable, "-m", __name__, str(reading), module, *arguments],
-                stdin=stdin,
+                stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
                 env=env,
