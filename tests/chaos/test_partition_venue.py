@@ -183,7 +183,9 @@ def test_a_bot_that_loses_its_venue_goes_on_where_it_was(
             assert len(storm.spans) == 2
             # it noticed: a test of a network that was not cut would pass without
             assert "RequestTimeout" in found.log or "timed out" in found.log
-            assert "the answer to" in found.log or "was placed before" in found.log
+            # and one order's answer was lost: it was asked for at once, at the next try, or by the comparison
+            ways = ("the answer to", "was placed before", "was found at the exchange")
+            assert any(way in found.log for way in ways)
             rehearsal.no_crash(found)
             rehearsal.no_secret(found)
             rehearsal.known_and_placed_once(found)
