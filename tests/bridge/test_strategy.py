@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -218,7 +219,7 @@ def test_stops_are_prices_at_the_distance_from_the_entry(
     futures: Research, short: bool, leverage: float
 ) -> None:
     mine = strategy(settings(futures))
-    trade = SimpleNamespace(open_rate=100.0, is_short=short, leverage=leverage, stop_loss=None)
+    trade = SimpleNamespace(id=1, open_rate=100.0, is_short=short, leverage=leverage, stop_loss=None)
 
     def stop(distance: float, rate: float) -> float | None:
         mine.dp = Provider([], pd.DataFrame({"stop_distance": [distance]}))
@@ -233,6 +234,48 @@ def test_stops_are_prices_at_the_distance_from_the_entry(
     trade.stop_loss = price
     assert stop(0.08, 100.0) is None and stop(0.09, 100.0) is None  # freqtrade keeps the tightest
     assert stop(0.07, 100.0) == pytest.approx(107.0 if short else 93.0)
+
+
+@pytest.mark.parametrize("short", [False, True])
+def test_a_position_past_its_stop_when_risk_rises_is_closed_at_the_open(
+    futures: Research, short: bool
+) -> None:
+    """freqtrade sets no stop that the price has passed; in a backtest, none that the candle passes."""
+    from freqtrade.persistence import LocalTrade
+
+    mine = strategy(settings(futures))
+    mine.min_roi_reached = lambda **_: False
+    begin = datetime(2023, 3, 1, tzinfo=UTC)
+
+    def mirrored(price: float) -> float:
+        return 200.0 - price if short else price
+
+    def reasons(distance: float, price: float, low: float | None = None, high: float | None = None) -> Any:
+        """Why freqtrade leaves a long of 100, stopped at 92 so far, or a short that mirrors it."""
+        trade = LocalTrade(
+            id=1, pair="BTC/USDT:USDT", stake_amount=100.0, amount=1.0, open_rate=100.0, open_date=begin,
+            is_open=True, is_short=short, leverage=1.0, fee_open=0.0, fee_close=0.0, orders=[],
+        )  # fmt: skip
+        trade.adjust_stop_loss(100.0, 0.08, initial=True)
+        mine.dp = Provider([], pd.DataFrame({"stop_distance": [distance]}))
+        edges = {} if low is None or high is None else {"low": low, "high": high}
+        if edges and short:
+            edges = {"low": mirrored(high), "high": mirrored(low)}  # type: ignore[arg-type]
+        mine._live = not edges
+        now = begin + timedelta(hours=3)
+        exits = mine.should_exit(trade, mirrored(price), now, enter=False, exit_=False, **edges)
+        return [one.exit_reason for one in exits]
+
+    # live: at the present price
+    assert reasons(0.03, 96.0) == ["stop_overtaken"]
+    assert reasons(0.05, 96.0) == reasons(0.08, 96.0) == reasons(NAN, 96.0) == []
+    assert reasons(0.03, 91.0) == ["stop_loss"]  # at the market, as stops are
+    # a backtest: first at the open, whatever the candle does after it
+    for low, high in ((95.0, 96.5), (95.0, 98.0), (91.0, 98.0)):
+        assert reasons(0.03, 96.0, low, high)[0] == "stop_overtaken"
+    assert reasons(0.05, 96.0, 95.5, 98.0) == []
+    assert reasons(0.05, 96.0, 94.5, 98.0) == ["trailing_stop_loss"]
+    assert reasons(0.03, 91.0, 90.0, 98.0) == ["stop_loss"]
 
 
 def test_it_travels_to_other_processes_without_its_signals(spot: Research) -> None:

@@ -78,6 +78,27 @@ def test_risk_of_the_whole_tightens_and_an_unknown_one_counts_as_high() -> None:
     assert (calm, wild, unknown) == (pytest.approx(90.0), pytest.approx(95.0), pytest.approx(95.0))
 
 
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_position_past_the_stop_that_risk_asks_for_is_overtaken_unless_its_stop_is_reached_too(
+    side: int,
+) -> None:
+    def overtaken(price: float, distance: float, held: float) -> bool:
+        # mirrored at 100
+        return stops.overtaken(
+            side, 100.0, 100.0 + side * (price - 100.0), distance, 100.0 + side * (held - 100)
+        )
+
+    assert overtaken(96.0, 0.03, held=95.0) and overtaken(97.0, 0.03, held=95.0)
+    assert not overtaken(97.1, 0.03, held=95.0)  # the stop can be set
+    assert not overtaken(95.0, 0.03, held=95.0)  # the stop does it, as it is meant to
+    assert not overtaken(96.0, 0.05, held=95.0) and not overtaken(96.0, float("nan"), held=95.0)
+
+
+def test_only_the_risk_of_the_whole_takes_from_a_distance() -> None:
+    assert stops.tightened(0.1, None, 1.0) == 0.1
+    assert stops.tightened(0.1, LEVELS, 0.5) == pytest.approx(0.075)
+
+
 def test_the_time_stop_closes_what_did_not_move() -> None:
     time = stops.TimeStopSettings(candles=10, gain=0.5)
     assert not stops.too_slow(1, 100, 90, 9, 0.1, time)

@@ -45,6 +45,7 @@ class PositionStrategy(BookStrategy):
         self.position_adjustment_enable = self._trading.adjusts
         self._guard = None if self._trading.guard is None else Guard(self._trading.guard)
         self._adjusted: dict[int, int] = {}
+        self._stops_before: dict[int, float] = {}
         self._adopt_parameters()
 
     def _adopt_parameters(self) -> None:
@@ -210,6 +211,8 @@ class PositionStrategy(BookStrategy):
         **kwargs: Any,
     ) -> float | None:
         """The most protective stop, from the entry price. freqtrade keeps the tightest so far."""
+        if not after_fill and not self._live:
+            self._stops_before[trade.id] = trade.stop_loss
         if pair == self._hedge_pair:
             return None  # what it loses the others win; freqtrade's hard stop remains
         distance = self._latest(pair, "stop_distance", current_time)
@@ -255,12 +258,28 @@ class PositionStrategy(BookStrategy):
             done = side * self._hedge_need(current_time) <= self._hedge_band() * self._equity() / 2.0
             return "hedge_done" if done else None
         time = self._trading.stops.time if self._trading.stops is not None else None
+        if self._overtaken(trade, current_rate, current_time):
+            return "stop_overtaken"
         if time is not None:
             age, initial = self._age(trade, current_time), self._initial(trade, current_time)
             if stops.too_slow(side, trade.open_rate, current_rate, age, initial, time):
                 return "time_stop"
         return None
 
+    def _overtaken(self, trade: Any, rate: float, now: datetime) -> bool:
+        """Whether risk has risen so far that the position is past its stop; see `stops`."""
+        # a backtest has moved the stop by the candle's best price, which the open does not know yet
+        held = trade.stop_loss if self._live else self._stops_before.pop(trade.id, trade.stop_loss)
+        levels, portfolio_risk = self._trading.stops, 0.0
+        if levels is not None and levels.tighten:
+            portfolio_risk = self._latest(trade.pair, "portfolio_risk", now)
+        distance = self._latest(trade.pair, "stop_distance", now)
+        if not held or not distance > 0.0:
+            return False
+        side = -1 if trade.is_short else 1
+        distance = stops.tightened(distance, levels, portfolio_risk)
+        return stops.overtaken(side, trade.open_rate, rate, distance, held)
+
     def __getstate__(self) -> dict[str, Any]:
         """Pickle without the memory of a run."""
-        return {**super().__getstate__(), "_adjusted": {}}
+        return {**super().__getstate__(), "_adjusted": {}, "_stops_before": {}}

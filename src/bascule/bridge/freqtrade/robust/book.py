@@ -7,13 +7,13 @@ Time runs once, row by row; all scenarios and instruments are one array ``[C, N]
 2. Signals of row *t* (less the delay) close positions at the open of *t + 1* and open others there, as
    `FactorStrategy` does: thresholds on rank and risks, size by target weight of the equity, never more than
    the cash at hand. What was stopped is entered again one candle later at the earliest.
-3. Stops begin at the entry row's distance from the entry price and only tighten.
+3. Stops begin at the entry row's distance from the entry price and only tighten. One that tightens past the
+   price closes at the next open.
 4. Between, positions keep their number of units: nothing is rebalanced.
 
 The result is weights and fill prices for `portfolio.simulate`, which does the accounting. Not modelled:
-minimum order sizes, partial fills, pairs that left the exchange. A stop that tightens past the price closes
-at the next open here, where freqtrade keeps the stop before. Its own backtests of the key points show what
-all that amounts to.
+minimum order sizes, partial fills, pairs that left the exchange; freqtrade's own backtests of the key points
+show what that amounts to.
 """
 
 from __future__ import annotations

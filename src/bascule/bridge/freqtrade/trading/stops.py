@@ -8,9 +8,9 @@
 4. *Time*: a position that has not gained ``gain`` R after ``candles`` candles is closed.
 
 The most protective one counts, and freqtrade never lets a stop loosen (apart from fills that change the
-entry price). It does not set one that the price has passed already, as when a distance shrinks below the
-present loss: the one before holds. These are prices, so they work with stops on the exchange
-(``on_exchange``).
+entry price). It does not set one that the price has passed already, as when risk rises and the distance
+shrinks below the present loss: `overtaken` tells, and the position is closed at once, as the robustness
+report does. These are prices, so they work with stops on the exchange (``on_exchange``).
 """
 
 from __future__ import annotations
@@ -61,6 +61,29 @@ class LevelSettings(Settings):
     on_exchange: bool = Field(default=False, description="keep the stop as an order at the exchange")
 
 
+def tightened(distance: float, settings: LevelSettings | None, portfolio_risk: float) -> float:
+    """The signals' stop distance, fraction of the entry price, less what the portfolio's risk takes of it."""
+    if settings is None:
+        return distance
+    risk = portfolio_risk if 0.0 <= portfolio_risk <= 1.0 else 1.0
+    return distance * (1.0 - settings.tighten * risk)
+
+
+def overtaken(side: int, entry: float, price: float, distance: float, held: float) -> bool:
+    """Whether the price has passed the stop that risk asks for by now, and not the one that is set.
+
+    Levels and trail have no part in it: they rise with the best price only, and are set while it is beyond.
+
+    Args:
+        side: 1 long, -1 short.
+        entry: average entry price.
+        price: the present one; in a backtest the open.
+        distance: as `tightened` gives it; NaN = not known, which closes nothing.
+        held: the price of the stop that is set.
+    """
+    return side * held < side * price <= side * entry * (1.0 - side * distance)
+
+
 def stop_price(
     side: int,
     entry: float,
@@ -86,9 +109,8 @@ def stop_price(
         break_even: overrides ``after`` of the first level.
         trail: overrides ``distance`` of the trail.
     """
-    risk = portfolio_risk if 0.0 <= portfolio_risk <= 1.0 else 1.0
     # measured along the position's own direction, so that the larger one protects more
-    offset = -distance * (1.0 - settings.tighten * risk)
+    offset = -tightened(distance, settings, portfolio_risk)
     gain = side * (best / entry - 1.0)
     for index, level in enumerate(settings.levels):
         after = break_even if break_even is not None and index == 0 else level.after
