@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -58,7 +59,9 @@ class RealBot:
         with self.log.open("ab") as stream:
             command = [sys.executable, "-m", "freqtrade", "trade", "--config", str(self.space.config)]
             command += ["--userdir", str(self.space.folder), "--strategy", self.space.strategy]
-            process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
+            # wide enough that no line of its log is broken
+            wide = {**os.environ, "COLUMNS": "1000"}
+            process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=wide)
             try:
                 yield process
             finally:

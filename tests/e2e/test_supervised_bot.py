@@ -40,7 +40,7 @@ def test_a_running_bot_obeys_and_takes_up_a_new_champion(tmp_path: Path) -> None
             wait_for(lambda: bool(journal()) and emergency.obeyed(space.folder, 1) is not None, 60, bot, log)
         # killed: what was ordered holds in the next life
         with mine.running() as bot:
-            wait_for(lambda: log.read_text().count("halt: looks odd") == 2, 120, bot, log)
+            wait_for(lambda: log.read_text().count("WARNING - halt: looks odd") == 2, 120, bot, log)
             send("flatten", "out of here")
             wait_for(lambda: trades("is_open = 1") == 0, 90, bot, log)
             assert trades("exit_reason = 'emergency_flatten'") >= 1

@@ -76,7 +76,7 @@ class SupervisedStrategy(PositionStrategy):
 
     def _forget(self) -> None:
         """Start a backtest without the memory of the one before."""
-        self._adjusted, self._initials, self._balance = {}, {}, None
+        self._adjusted, self._initials, self._stops_before, self._balance = {}, {}, {}, None
 
     def _take_command(self, folder: Path, now: datetime) -> None:
         for lock in sorted(PairLocks.get_pair_locks(None, now), key=lambda one: one.id or 0):
