@@ -170,6 +170,52 @@ def test_a_first_venue_that_fails_means_safe_mode() -> None:
     assert told and "fails in 100% of the calls" in told[0] and found.safe
 
 
+class Timed(Elsewhere):
+    """A first venue whose clock is right, seen from one that may be off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead, self.pings = 0.0, 0
+
+    def ping(self) -> float:
+        self.pings += 1
+        return self.ahead
+
+
+@pytest.mark.parametrize("off", [3_600.0, -3_600.0, 5.0])
+def test_a_clock_that_was_set_is_known_at_once_and_the_venues_counts(off: float) -> None:
+    """What the candles are held against is the venue's time, which goes on as ever."""
+    first, other = Timed(), Elsewhere()
+    found = DataDesk(HOUR, GuardSettings(calm_looks=2), first=first, second=other)
+    right, steady = T0 + timedelta(hours=1, minutes=2), 1_000.0
+    assert found.look(all_to(T0), right, steady=steady) == () and first.pings == 1
+
+    def look(after: float, clock_off: float = 0.0) -> tuple[str, ...]:
+        now = right + timedelta(seconds=after)
+        first.ahead = -clock_off
+        told = found.look(all_to(T0), now + timedelta(seconds=clock_off), steady=steady + after)
+        assert found.right(now + timedelta(seconds=clock_off)) == now
+        return told
+
+    assert look(5) == () and first.pings == 1  # a minute has not gone by
+    assert look(10, off) == (f"safe mode, no entries: our clock is {off:+.1f} s from elsewhere's: set it",)
+    assert first.pings == 2 and found.skewed and found.safe and other.asked == []
+    assert look(15, off) == () and first.pings == 2  # one more second is none that was set
+    assert look(20) == () and first.pings == 3 and not found.skewed and found.safe
+    assert look(25) == ("safe mode is over",)
+
+
+def test_an_answer_that_took_long_says_little_of_the_clock() -> None:
+    first = Timed()
+    found = DataDesk(HOUR, GuardSettings(), first=first)
+    first.ahead = 1.5
+    for _ in range(3):
+        first.health.record(0.8, good=True)
+    assert found.look(all_to(T0), T0 + timedelta(hours=1, seconds=30)) == () and not found.skewed
+    first.ahead = 1.9
+    assert found.look(all_to(T0), T0 + timedelta(hours=1, seconds=95)) != () and found.skewed
+
+
 # -- the formats over HTTP ---------------------------------------------------------------------------------
 
 
@@ -243,6 +289,10 @@ def test_refusals_and_nonsense_are_errors_of_the_venue(server: HTTPServer) -> No
         with pytest.raises(BridgeError, match=message):
             venue.candles(Instrument.parse("BTC/USDT"), HOUR, 3, now_ms=10**13)
     assert venue.health.state == "degraded"
+    answers += [{"retCode": 0, "result": {"timeNano": 10**30}}, {"retCode": 0, "result": {"timeNano": -1}}]
+    for _ in range(2):
+        with pytest.raises(BridgeError, match="not a time"):
+            venue.ping()
     gone = RestVenue("binance", "spot", url="http://127.0.0.1:9", timeout=1)
     with pytest.raises(BridgeError, match="does not answer"):
         gone.ping()

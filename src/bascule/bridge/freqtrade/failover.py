@@ -2,13 +2,16 @@
 
 1. Each loop, `DataDesk.look` compares every pair's newest candle with the clock. A pair is late when the
    candle that closed last is not there ``late_after`` seconds after its close.
-2. When ``late_share`` of the pairs are late, or the venue's own calls fail (`venues.Health`), the bot is in
-   safe mode: exits, stops and reductions go on; there is no entry and no increase.
+2. When ``late_share`` of the pairs are late, the venue's own calls fail (`venues.Health`), or its clock is
+   more than ``largest_skew`` from ours, the bot is in safe mode: exits, stops and reductions go on; there is
+   no entry and no increase.
 3. The candles of late pairs are then asked of the second venue, once a candle. They are joined to the first
    venue's history with prices brought to its level by the last common candle and volumes to its size by the
    medians; if the two disagree on the price by more than ``largest_gap`` the second one is not believed.
    Signals and exits go on with these candles.
-4. After ``calm_looks`` good looks in a row all is as before.
+4. By a clock that is ahead, candles that are still forming look closed. Where ours is wrong the venue's
+   counts (`DataDesk.right`).
+5. After ``calm_looks`` good looks in a row all is as before.
 
 Free of freqtrade, without a clock of its own: the strategy (`guarded.py`) gives it candles and time.
 """
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _OVERLAP = 24  # candles that both venues are compared on
+LARGEST_SKEW = 1.0  # seconds; Binance refuses what is signed with a time further ahead
+_PROBE_EVERY = 60.0  # seconds
 
 
 class SecondVenue(Settings):
@@ -56,7 +61,14 @@ class GuardSettings(Settings):
     largest_gap: float = Field(
         default=0.02, gt=0, lt=1, description="largest difference of the venues' prices, fraction"
     )
-    probe: bool = Field(default=True, description="ask the first venue for its time once a minute")
+    probe: bool = Field(
+        default=True, description="ask the first venue for its time once a minute, and when our clock was set"
+    )
+    largest_skew: float = Field(
+        default=LARGEST_SKEW,
+        gt=0,
+        description="seconds between the venue's clock and ours that are no trouble",
+    )
 
 
 class DataDesk:
@@ -72,6 +84,7 @@ class DataDesk:
     Attributes:
         safe: True while there may be no entry.
         reason: why, in words; empty when all is well.
+        ahead: seconds that the first venue's clock was ahead of ours at the last probe; 0 = not known.
     """
 
     def __init__(
@@ -95,23 +108,40 @@ class DataDesk:
         self._late: frozenset[str] = frozenset()
         self._borrowed: dict[str, pd.DataFrame] = {}  # pair → joined candles
         self._asked: dict[str, np.datetime64] = {}  # pair → candle that the second venue was asked for
+        self.ahead = 0.0
         self._probed = -np.inf
+        self._offset = -np.inf  # of our clock from one that nobody sets, at the last probe
 
     def expected(self, now: datetime) -> np.datetime64:
         """Open time of the candle that closed last."""
         return self.timeframe.floor(now) - self.timeframe.delta
 
-    def look(self, candles: Mapping[str, pd.DataFrame], now: datetime) -> tuple[str, ...]:
+    @property
+    def skewed(self) -> bool:
+        """Whether our clock is wrong by the first venue's; an answer that took long says less."""
+        if self.first is None:
+            return False
+        return abs(self.ahead) > self.settings.largest_skew + self.first.health.latency
+
+    def right(self, now: datetime) -> datetime:
+        """The time: ours, or, where that is wrong, the first venue's."""
+        return now + timedelta(seconds=self.ahead) if self.skewed else now
+
+    def look(
+        self, candles: Mapping[str, pd.DataFrame], now: datetime, *, steady: float | None = None
+    ) -> tuple[str, ...]:
         """Compare candles with the clock.
 
         Args:
             candles: pair → newest candles of the first venue, all closed.
-            now: the time, aware.
+            now: the time by our clock, aware.
+            steady: seconds of a clock that nobody sets; by it a clock that was set is known at once.
 
         Returns:
             What has to be told now.
         """
-        self._probe(now)
+        self._probe(now, steady)
+        now = self.right(now)
         wanted = self.expected(now)
         due = wanted + self.timeframe.delta + np.timedelta64(int(self.settings.late_after * 1e9), "ns")
         late = {pair for pair, frame in candles.items() if _newest(frame) < wanted and moment(now) >= due} | {
@@ -126,6 +156,8 @@ class DataDesk:
             troubles.append(f"candles of {len(late)} of {len(candles)} pairs are late")
         if self.first is not None and self.first.health.state == "down":
             troubles.append(f"{self.first.name} fails in {self.first.health.error_rate:.0%} of the calls")
+        if self.first is not None and self.skewed:
+            troubles.append(f"our clock is {-self.ahead:+.1f} s from {self.first.name}'s: set it")
         return self._turn("; ".join(troubles))
 
     def _turn(self, trouble: str) -> tuple[str, ...]:
@@ -145,14 +177,17 @@ class DataDesk:
             log.warning(line)
         return news
 
-    def _probe(self, now: datetime) -> None:
+    def _probe(self, now: datetime, steady: float | None) -> None:
         seconds = now.timestamp()
+        offset = seconds - (steady or 0.0)
+        was_set = steady is not None and abs(offset - self._offset) > self.settings.largest_skew / 2.0
         # a clock that was set back must not silence the probes
-        if self.first is None or not self.settings.probe or 0 <= seconds - self._probed < 60:
+        recent = 0.0 <= seconds - self._probed < _PROBE_EVERY
+        if self.first is None or not self.settings.probe or (recent and not was_set):
             return
-        self._probed = seconds
+        self._probed, self._offset = seconds, offset
         try:
-            self.first.ping()
+            self.ahead = self.first.ping()
         except BridgeError as error:
             log.warning("probe: %s", error)
 
@@ -160,6 +195,7 @@ class DataDesk:
         """The pair's candles: the first venue's, with the second one's behind them where those are late."""
         if pair not in self._late or self.second is None or not len(frame):
             return frame
+        now = self.right(now)
         wanted = self.expected(now)
         if self._asked.get(pair) != wanted:
             self._asked[pair] = wanted

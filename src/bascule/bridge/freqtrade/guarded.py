@@ -2,21 +2,26 @@
 
 freqtrade asks its data provider for candles and analyses what it gets. A live `GuardedStrategy` puts a thin
 provider in front of it, whose candles are the exchange's, or, where those are late, joined ones
-(`failover.DataDesk`). In a backtest nothing of this happens.
+(`failover.DataDesk`). Candles that only a wrong clock takes for closed are taken back. In a backtest nothing
+of this happens.
 """
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from freqtrade.enums import CandleType
 from freqtrade.exceptions import OperationalException
 
 from bascule.bridge.freqtrade.failover import DataDesk, GuardSettings
+from bascule.bridge.freqtrade.feed import utc
 from bascule.bridge.freqtrade.strategy import FactorStrategy
 from bascule.bridge.freqtrade.venues import RestVenue
-from bascule.core import BasculeError
+from bascule.core import BasculeError, Timeframe, moment
 
 
 class GuardedProvider:
@@ -76,8 +81,10 @@ class GuardedStrategy(FactorStrategy):
             # what the exchange gave, not what was completed
             given = self.dp._provider
             candles = {pair: given.ohlcv(pair, self.timeframe, copy=False) for pair in sorted(pairs)}
-            for line in self._desk.look(candles, current_time):
+            for line in self._desk.look(candles, current_time, steady=time.monotonic()):
                 self.dp.send_msg(line, always_send=True)
+            if self._desk.skewed:
+                take_back(given._exchange, moment(self._desk.right(current_time)))
         super().bot_loop_start(current_time=current_time, **kwargs)
 
     def confirm_trade_entry(self, pair: str, *args: Any, **kwargs: Any) -> bool:
@@ -94,6 +101,26 @@ class GuardedStrategy(FactorStrategy):
     def __getstate__(self) -> dict[str, Any]:
         """Pickle without the desk: it belongs to a running bot."""
         return {**super().__getstate__(), "_desk": None}
+
+
+def take_back(exchange: Any, now: np.datetime64) -> None:
+    """Let freqtrade forget candles that have not closed yet, and ask for them again when they have.
+
+    It takes a candle for closed by the machine's clock, and keeps it as it was then.
+
+    Args:
+        exchange: freqtrade's.
+        now: the time by the venue's clock.
+    """
+    for key, frame in list(exchange._klines.items()):
+        if key[2] == CandleType.FUNDING_RATE:  # known from its date on
+            continue
+        length = Timeframe.parse(key[1]).delta
+        keep = int(np.searchsorted(utc(frame["date"]) + length, now, side="right"))
+        if keep < len(frame):
+            exchange._klines[key] = frame.iloc[:keep]
+            newest = frame["date"].iloc[keep - 1].timestamp() * 1_000 if keep else 0
+            exchange._pairs_last_refresh_time[key] = int(newest)
 
 
 def first_venue(config: dict[str, Any], market: Any) -> RestVenue | None:

@@ -18,6 +18,7 @@ import numpy as np
 from freqtrade.enums import RunMode
 
 from bascule.bridge.freqtrade import credentials, emergency, launch, livecheck, prepare
+from bascule.bridge.freqtrade.failover import LARGEST_SKEW
 from bascule.bridge.freqtrade.secrets import SHORTEST, scan, secrets_of
 from bascule.bridge.freqtrade.trust import require_trusted
 from bascule.core import BasculeError, BridgeError, SetupError, moment
@@ -25,7 +26,6 @@ from bascule.signals import Bundle
 
 Mark = Literal["good", "doubtful", "bad"]
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|true|false|t|f", re.IGNORECASE)
-_LARGEST_SKEW = 1.0  # seconds; Binance refuses orders that are older than its window
 _LENGTHS = {credentials.PASSWORD: 12, credentials.JWT: 32, credentials.WS_TOKEN: 16}
 _LOG_TAIL = 200_000  # bytes
 _TROUBLES = 5  # newest ones that are told
@@ -209,7 +209,7 @@ def _clock(skew: Callable[[], float]) -> Finding:
         ahead = skew()
     except BridgeError as error:
         return Finding("exchange", "bad", error.message)
-    if abs(ahead) > _LARGEST_SKEW:
+    if abs(ahead) > LARGEST_SKEW:
         return Finding("exchange", "bad", f"its clock is {ahead:+.1f} s from ours: set the machine's clock")
     return Finding("exchange", "good", f"answers; its clock is {ahead:+.2f} s from ours")
 

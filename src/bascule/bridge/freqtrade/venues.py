@@ -35,6 +35,7 @@ PUBLIC: dict[tuple[Format, str], str] = {
     ("bybit", "futures"): "https://api.bybit.com",
 }
 _BYBIT_DAY = 86_400
+_YEAR_2100 = 4_102_444_800.0  # seconds since 1970
 _MOST_BYTES = 16 << 20  # of an answer; a thousand candles are a hundredth of it
 # what reading an answer of another shape ends in
 _MISREAD = (TypeError, ValueError, LookupError, AttributeError, OverflowError)
@@ -113,6 +114,13 @@ class Venue(Protocol):
         """Seconds that the venue's clock is ahead of ours; raises as `candles`."""
 
 
+def _seconds(since: float) -> float:
+    """Seconds since 1970, if an exchange can mean them."""
+    if not 0.0 <= since < _YEAR_2100:
+        raise ValueError(f"{since:g} s since 1970")
+    return since
+
+
 class RestVenue:
     """A venue of one of the two formats.
 
@@ -166,14 +174,15 @@ class RestVenue:
         )
 
     def ping(self) -> float:
-        """See `Venue.ping`."""
+        """See `Venue.ping`; the answer is taken to be as old as half of the way."""
+        asked = time.time()
         if self.name == "bybit":
             answer = self._bybit("time")
-            theirs = self._read(lambda: int(answer["timeNano"]) / 1e9, "not a time")
+            theirs = self._read(lambda: _seconds(int(answer["timeNano"]) / 1e9), "not a time")
         else:
             answer = self._get("/api/v3/time" if self.market == "spot" else "/fapi/v1/time")
-            theirs = self._read(lambda: int(answer["serverTime"]) / 1e3, "not a time")
-        return theirs - time.time()
+            theirs = self._read(lambda: _seconds(int(answer["serverTime"]) / 1e3), "not a time")
+        return theirs - (asked + time.time()) / 2.0
 
     def _read(self, reading: Callable[[], T], otherwise: str) -> T:
         """What an answer says; an answer of another shape is the venue's failure."""
