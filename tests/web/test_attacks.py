@@ -162,12 +162,13 @@ def damaged(home: Path) -> Iterator[tuple[Path, bytes]]:
             yield path, path.read_bytes()
 
 
-def test_one_damaged_file_hides_only_itself(home: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [b"{\x00 damaged", b'{"facts": [1], "seconds": "x"}', b"[]"])
+def test_one_damaged_file_hides_only_itself(home: Path, tmp_path: Path, damage: bytes) -> None:
     lists = ("/", "/factors", "/searches", "/models", "/runs", "/api/models", "/api/searches", "/api/runs")
     seen = 0
     for path, whole in list(damaged(home)):
         try:
-            path.write_bytes(b"{\x00 damaged")
+            path.write_bytes(damage)
             folder = tmp_path / f"state{seen}"
             with TestClient(application(office.services(home, folder)), follow_redirects=False) as client:
                 log_in(client, "ada")

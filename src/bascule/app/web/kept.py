@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from bascule.core import BasculeError
+from bascule.core import BasculeError, StoreError
 
 Value = TypeVar("Value")
+# what reading a file ends in that was written by hand, or by another version
+_MISREAD = (AttributeError, LookupError, TypeError, ValueError)
 
 
 class Missing(BasculeError):
@@ -72,12 +75,29 @@ def readable(
         except BasculeError as error:
             problems.append(f"{name}: {error}")
             continue
-        except (AttributeError, KeyError, TypeError, ValueError) as error:  # by hand, or of another version
-            problems.append(f"{name}: not as it is written by Bascule ({type(error).__name__}: {error})")
+        except _MISREAD as error:
+            problems.append(f"{name}: {_foreign(error)}")
             continue
         if value is not None:
             found.append(value)
     return found, tuple(problems)
+
+
+def as_written(reading: Callable[..., Value]) -> Callable[..., Value]:
+    """Let a method that reads files raise `StoreError` where one is of another shape."""
+
+    @functools.wraps(reading)
+    def read(*arguments: Any) -> Value:
+        try:
+            return reading(*arguments)
+        except _MISREAD as error:
+            raise StoreError(_foreign(error), where=reading.__name__, remedy="write it anew") from None
+
+    return read
+
+
+def _foreign(error: Exception) -> str:
+    return f"not as it is written by Bascule ({type(error).__name__}: {error})"
 
 
 def folders(home: Path) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bascule.app.web.kept import Kept, Missing, folders, readable
+from bascule.app.web.kept import Kept, Missing, as_written, folders, readable
 from bascule.core import StoreError
 
 Status = Literal["waiting", "running", "stopped", "done"]
@@ -32,6 +32,29 @@ class Look:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What the judgement on the test part said.
+
+    Attributes:
+        found: more than luck reaches in so many trials.
+        threshold: t that luck reaches.
+        ic: of the pool, mean over the test part; None = not known.
+        t: of it.
+    """
+
+    found: bool
+    threshold: float | None
+    ic: float | None
+    t: float | None
+
+    @classmethod
+    def read(cls, result: dict[str, Any]) -> Verdict:
+        """Out of a search's result."""
+        ic = result["test"]["ic"]
+        return cls(bool(result["found"]), result["threshold"], ic["mean"], ic["t"])
+
+
+@dataclass(frozen=True)
 class Search:
     """One search.
 
@@ -47,7 +70,7 @@ class Search:
         cpu_seconds: spent.
         looks: the learning curve.
         members: of the best pool: text, weight, training IC, and once it is done test figures.
-        result: what the judgement on the test part said; empty before it.
+        verdict: on the test part; None before it.
         changed: seconds since 1970.
     """
 
@@ -62,7 +85,7 @@ class Search:
     cpu_seconds: float
     looks: tuple[Look, ...]
     members: tuple[dict[str, Any], ...]
-    result: dict[str, Any]
+    verdict: Verdict | None
     changed: float
 
     @property
@@ -105,7 +128,7 @@ class Searches:
         path = self._places().get(name)
         if path is None:
             raise Missing(f"there is no search {name!r}")
-        return self._search(name, path, now)
+        return as_written(self._search)(name, path, now)
 
     def catalogues(self) -> dict[str, Path]:
         """Search → catalogue of what it found, of finished ones."""
@@ -151,7 +174,7 @@ class Searches:
             cpu_seconds=float(source.get("cpu_seconds", 0.0)),
             looks=looks,
             members=tuple(source.get("members", [])),
-            result=result,
+            verdict=Verdict.read(result) if result else None,
             changed=changed,
         )
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bascule.app.web.kept import Kept, Missing, folders, readable, thinned
+from bascule.app.web.kept import Kept, Missing, as_written, folders, readable, thinned
 from bascule.core import StoreError
 
 MARKERS = ("data", "factors", "train", "signals", "backtest", "report")
@@ -105,9 +105,10 @@ class Runs:
 
         Raises:
             Missing: there is none of that name.
+            StoreError: its markers are not as `bascule run` writes them.
         """
         path = folders(self.home).get(name)  # looked up, never joined: a name cannot lead elsewhere
-        run = self._run(name, path) if path else None
+        run = as_written(self._run)(name, path) if path else None
         if run is None:
             raise Missing(f"there is no run {name!r}")
         return run
@@ -128,16 +129,19 @@ class Runs:
 
     # -- parts of a run ------------------------------------------------------------------------------
 
+    @as_written
     def manifest(self, run: Run) -> dict[str, Any]:
         """The bundle's manifest."""
         found: dict[str, Any] = self._manifest(run.bundle / "manifest.json")
         return found
 
+    @as_written
     def alpha(self, run: Run) -> dict[str, Any]:
         """Out-of-sample figures of the alpha."""
         found: dict[str, Any] = self._manifest(run.work("signals", "alpha.json"))
         return found
 
+    @as_written
     def cumulative(self, run: Run) -> tuple[list[str], dict[str, list[float | None]]]:
         """Times and running sums of IC and rank IC."""
         table = self._frame(run.work("signals", "alpha.parquet"))[["ic", "rank_ic"]].dropna()
@@ -148,6 +152,7 @@ class Runs:
             "rank IC": numbers(total["rank_ic"].iloc[rows]),
         }
 
+    @as_written
     def equity(self, run: Run) -> tuple[list[str], dict[str, list[float | None]]]:
         """Times and wealth from 1: the strategy's, and what it is compared with."""
         import pandas as pd
@@ -168,10 +173,12 @@ class Runs:
             named.get(name, name): numbers(table[name].iloc[rows]) for name in table.columns
         }
 
+    @as_written
     def trades(self, run: Run) -> list[dict[str, Any]]:
         """Closed trades of the backtest, as freqtrade tells them."""
         return self._trades(run.work("backtest", str(run.facts["backtest"]["result"])))
 
+    @as_written
     def factors(self, run: Run) -> tuple[int, dict[str, Measured]]:
         """The horizon, and measurements by factor text."""
         spec = self.manifest(run)["spec"]

@@ -107,7 +107,7 @@ def told(search: Search) -> dict[str, Any]:
         "cpu_seconds": round(search.cpu_seconds, 1),
         "members": len(search.members),
         "best_valid": search.best,
-        "found": search.result.get("found"),
+        "found": search.verdict.found if search.verdict else None,
         "changed": search.changed,
         "looks": [asdict(look) for look in search.looks],
     }
