@@ -451,9 +451,9 @@ def test_limit_orders_are_placed_anew_after_their_seconds(spot: Research, tmp_pa
     assert price() == pytest.approx(99.0)
     leave = [
         mine.custom_exit_price(SPOT, one, now(mine), 100.0, 0.0, tag)
-        for tag in ("alpha_decay", "emergency_flatten")
+        for tag in ("alpha_decay", "emergency_flatten", "stop_overtaken")
     ]
-    assert leave == pytest.approx([101.0, 99.9 * 0.99])
+    assert leave == pytest.approx([101.0, 99.9 * 0.99, 99.9 * 0.99])
     step = {"pair": SPOT, "current_time": now(mine), "entry_tag": "", "side": "long"}
     rates = {"proposed_rate": 100.0, "current_order_rate": 99.0}
     assert mine.adjust_order_price(one, None, is_entry=True, **step, **rates) == pytest.approx(99.5)

@@ -259,7 +259,7 @@ class PositionStrategy(BookStrategy):
             return "hedge_done" if done else None
         time = self._trading.stops.time if self._trading.stops is not None else None
         if self._overtaken(trade, current_rate, current_time):
-            return "stop_overtaken"
+            return stops.OVERTAKEN
         if time is not None:
             age, initial = self._age(trade, current_time), self._initial(trade, current_time)
             if stops.too_slow(side, trade.open_rate, current_rate, age, initial, time):

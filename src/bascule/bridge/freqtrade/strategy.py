@@ -27,7 +27,7 @@ from freqtrade.exceptions import OperationalException
 from bascule.bridge.freqtrade.emergency import State
 from bascule.bridge.freqtrade.signalled import LIVE_MODES
 from bascule.bridge.freqtrade.supervised import SupervisedStrategy
-from bascule.bridge.freqtrade.trading import gates, neutral, pricing
+from bascule.bridge.freqtrade.trading import gates, neutral, pricing, sizing, stops
 from bascule.bridge.freqtrade.trading.closed import fails_with
 from bascule.bridge.freqtrade.trading.untouched import untouched
 from bascule.core import BridgeError, SetupError
@@ -37,7 +37,15 @@ __all__ = ["LIVE_MODES", "FactorStrategy"]
 FLATTENED = "emergency_flatten"
 # exits that do not wait for a price
 _URGENT = frozenset(
-    {FLATTENED, "book_guard", "stop_loss", "trailing_stop_loss", "liquidation", "emergency_exit"}
+    {
+        FLATTENED,
+        sizing.TRIMMED,
+        stops.OVERTAKEN,
+        "stop_loss",
+        "trailing_stop_loss",
+        "liquidation",
+        "emergency_exit",
+    }
 )
 
 

@@ -21,6 +21,8 @@ from pydantic import Field, model_validator
 
 from bascule.core import Settings
 
+OVERTAKEN = "stop_overtaken"  # reason of an exit
+
 
 class Level(Settings):
     """A step of the ratchet."""
