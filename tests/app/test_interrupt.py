@@ -18,10 +18,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
 
+import numpy as np
 import pytest
 import yaml
 
 from bascule.app.interrupt import insistent
+from bascule.bridge.exchange.state import saved_at
 from bascule.core.files import TEMPORARY
 from tests.app.runs import write_run
 from tests.bridge.research import Research
@@ -267,21 +269,23 @@ def test_freqai_goes_on_with_what_it_has_learned(tmp_path: Path, spot: Research)
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
 
 
+def traded(bot: Path) -> bool:
+    """Whether a bot's database has a trade."""
+    try:
+        (book,) = bot.glob("trades-*.sqlite")
+        with sqlite3.connect(f"file:{book}?mode=ro", uri=True) as base:
+            return bool(base.execute("select count(*) from trades").fetchone()[0])
+    except (ValueError, sqlite3.Error):
+        return False
+
+
 @pytest.mark.slow
 def test_a_rehearsal_goes_on(tmp_path: Path, spot: Research) -> None:
     bot = tmp_path / "bot"
     run_again(["trade", "prepare", spot.bundle.path, bot, "--mode", "rehearse"], tmp_path)
     command: list[object] = ["trade", "rehearse", bot, "--data", store_of(spot)]
 
-    def trading(_: int) -> bool:
-        try:
-            (book,) = bot.glob("trades-*.sqlite")
-            with sqlite3.connect(f"file:{book}?mode=ro", uri=True) as base:
-                return bool(base.execute("select count(*) from trades").fetchone()[0])
-        except (ValueError, sqlite3.Error):
-            return False
-
-    err = interrupted([*command, "--hours", 400], tmp_path, trading)
+    err = interrupted([*command, "--hours", 400], tmp_path, lambda _: traded(bot))
     assert "without --start and --fresh" in err
     whole(bot)
     past = json.loads((bot / "rehearsed.json").read_text("utf-8"))
@@ -289,6 +293,34 @@ def test_a_rehearsal_goes_on(tmp_path: Path, spot: Research) -> None:
     assert told["differences"] == [] and told["orders"] > 0
     times = [past["begin"], told["begin"], past["end"], told["end"]]
     assert [one[:19] for one in times] == sorted(one[:19] for one in times) and past["end"] < told["end"]
+
+
+@pytest.mark.slow
+def test_a_rehearsal_that_was_killed_goes_on(tmp_path: Path, spot: Research) -> None:
+    """It could not write down how far it had come; the books of its exchange have it."""
+    bot = tmp_path / "bot"
+    run_again(["trade", "prepare", spot.bundle.path, bot, "--mode", "rehearse"], tmp_path)
+    command: list[object] = ["trade", "rehearse", bot, "--data", store_of(spot)]
+    window = spot.bundle.manifest.models[-1].test
+    start = np.datetime64(window.start.removesuffix("Z"))
+    process = started([*command, "--hours", 400], tmp_path)
+    try:
+        end = time.monotonic() + PATIENCE
+        while (saved_at(bot / "exchange.sqlite") or start) < start + np.timedelta64(3, "h"):
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.05)
+    finally:
+        process.kill()  # it alone: the bot ends by itself
+        process.communicate(timeout=10)
+    end = time.monotonic() + 10
+    while left := family(process.pid):
+        assert time.monotonic() < end, f"still alive: {left}"
+        time.sleep(0.1)
+    assert not (bot / "rehearsed.json").exists()
+    told = json.loads(run_again([*command, "--hours", 2, "--json"], tmp_path))
+    assert told["differences"] == [] and told["orders"] > 0
+    # from where it was, not from the start
+    assert np.datetime64(told["begin"]) >= start + np.timedelta64(3, "h")
 
 
 @pytest.mark.slow

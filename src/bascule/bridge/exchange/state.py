@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bascule.bridge.exchange.engine import Engine
 from bascule.bridge.exchange.ledger import Entry, Ledger
@@ -19,6 +22,18 @@ from bascule.core import BridgeError, SetupError
 
 _VERSION = 1
 _TABLES = ("orders", "trades", "entries")
+
+
+def saved_at(path: Path) -> np.datetime64 | None:
+    """The exchange's time when an account was saved last; None where there is none."""
+    if not path.is_file():
+        return None
+    try:
+        with closing(sqlite3.connect(path)) as db:
+            row = db.execute("select body from meta where name = 'at'").fetchone()
+        return np.datetime64(int(row[0]), "ms").astype("datetime64[ns]") if row and int(row[0]) else None
+    except (sqlite3.DatabaseError, ValueError):
+        return None  # opening the account says what is wrong with the file
 
 
 class State:

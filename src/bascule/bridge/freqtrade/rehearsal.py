@@ -34,6 +34,7 @@ from bascule.bridge.exchange import (
     exchange_config,
 )
 from bascule.bridge.exchange.ledger import FREE, LOCKED
+from bascule.bridge.exchange.state import saved_at
 from bascule.bridge.freqtrade import credentials, preflight
 from bascule.bridge.freqtrade.onceonly import FOLDER
 from bascule.core import BridgeError, Moment, Panel, Progress, Settings, SetupError, silent
@@ -198,18 +199,17 @@ def _left(folder: Path, exchange: ReplayExchange, begin: np.datetime64, end: np.
 
 def _begin(folder: Path, bundle: Bundle, start: Moment | None, *, fresh: bool) -> np.datetime64:
     """Where to begin, the folder's earlier rehearsals forgotten or gone on with."""
-    past = folder / PAST
     if fresh:
         guards = "bascule/*.trades-rehearse*.guard.json"
         for pattern in ("trades-rehearse*.sqlite*", f"{STATE}*", PAST, guards):
             for path in folder.glob(pattern):
                 path.unlink()
         shutil.rmtree(folder / "bascule" / FOLDER, ignore_errors=True)
-    if past.is_file():
-        last = json.loads(past.read_text("utf-8"))["end"]
+    last = _left_at(folder)
+    if last is not None:
         if start is not None:
             raise SetupError(
-                f"this bot has already rehearsed until {last[:16]}",
+                f"this bot has already rehearsed until {_minute(last)}",
                 where=str(folder),
                 remedy="leave --start out to go on from there, or begin anew with --fresh",
             )
@@ -220,10 +220,16 @@ def _begin(folder: Path, bundle: Bundle, start: Moment | None, *, fresh: bool) -
 def _clock(folder: Path, begin: np.datetime64) -> np.datetime64:
     """The exchange's time at the start: the candle before has just closed, or where it was interrupted."""
     closed = begin + np.timedelta64(2, "s")
+    last = _left_at(folder)
+    return closed if last is None else max(closed, last)
+
+
+def _left_at(folder: Path) -> np.datetime64 | None:
+    """The exchange's time at the end of the folder's earlier rehearsal; None = there was none."""
     past = folder / PAST
-    if not past.is_file():
-        return closed
-    return max(closed, np.datetime64(json.loads(past.read_text("utf-8"))["end"], "ns"))
+    told = np.datetime64(json.loads(past.read_text("utf-8"))["end"], "ns") if past.is_file() else None
+    # one that was killed could not tell, but its books have the time
+    return max((at for at in (told, saved_at(folder / STATE)) if at is not None), default=None)
 
 
 def _reaches(panel: Panel, bundle: Bundle, begin: np.datetime64, end: np.datetime64) -> None:
