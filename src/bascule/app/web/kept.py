@@ -91,7 +91,10 @@ def as_written(reading: Callable[..., Value]) -> Callable[..., Value]:
         try:
             return reading(*arguments)
         except _MISREAD as error:
-            raise StoreError(_foreign(error), where=reading.__name__, remedy="write it anew") from None
+            # of which run or folder: the argument that has a name
+            named = next((str(one.name) for one in arguments if hasattr(one, "name")), "")
+            where = f"{reading.__name__.lstrip('_')} {named}".rstrip()
+            raise StoreError(_foreign(error), where=where, remedy="write it anew") from None
 
     return read
 
