@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from bascule.core.cores import cores
+
 Mark = Literal["ok", "warn", "fail"]
 GIGABYTE = 1e9
 LITTLE_MEMORY, LITTLE_DISK, NO_DISK = 2.0, 5.0, 0.5  # GB
@@ -144,9 +146,7 @@ def _core() -> Finding:
 
 def machine(folder: Path) -> Iterator[Finding]:
     """Processors, memory, and the disk under ``folder``."""
-    from bascule.kernels.native import cores
-
-    count = cores(None)
+    count = cores()
     yield judged("machine", "processors", count > 1, str(count), "long runs want two or more", mark="warn")
     free = _free_memory()
     said = f"{free:.1f} GB free"

@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 from bascule.cluster.executor import ClusterSettings, Executor, Work, noted
 from bascule.cluster.shared import Files, Shared, opened
 from bascule.core import BasculeError, ConfigError, ExtensionRecord, extensions
+from bascule.core.cores import cores
 
 R = TypeVar("R")
 _LOOK = 0.5  # seconds without a result until Ctrl-C is looked for
@@ -37,7 +38,7 @@ class Processes(Executor):
 
     def __init__(self, settings: ClusterSettings) -> None:
         super().__init__(settings)
-        self._count = settings.workers or max(1, (os.cpu_count() or 1) // settings.threads)
+        self._count = settings.workers or max(1, cores() // settings.threads)
         self._pool: ProcessPoolExecutor | None = None
         self._began = 0
 

@@ -19,6 +19,7 @@ from functools import lru_cache
 import numpy as np
 
 from bascule.core import DataError, ExpressionError, Panel, Progress, silent
+from bascule.core.cores import cores
 from bascule.core.panel import FloatArray
 from bascule.engine.across import across, windowed
 from bascule.engine.history import over_all_history
@@ -30,7 +31,7 @@ from bascule.engine.plan import Dialect, Plan
 from bascule.engine.reference import unknown_instrument
 from bascule.expr import Constant, Kind, Node, OwnOperator, Type, walk
 from bascule.expr.instrument import ChangeInstrument
-from bascule.kernels.native import LANES, cores, library
+from bascule.kernels.native import LANES, library
 from bascule.kernels.window import Cells
 
 # rows that a plan with stages keeps columns for at a time

@@ -9,7 +9,7 @@ Environment: ``BASCULE_NATIVE`` may name an instruction set (``avx512``, ``avx2`
 """
 
 from bascule.kernels.native.binding import Correlation, Input, Output, Run, SlotShape
-from bascule.kernels.native.library import LANES, OPCODES, Library, cores, library
+from bascule.kernels.native.library import LANES, OPCODES, Library, library
 
 __all__ = [
     "LANES",
@@ -20,6 +20,5 @@ __all__ = [
     "Output",
     "Run",
     "SlotShape",
-    "cores",
     "library",
 ]

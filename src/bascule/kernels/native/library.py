@@ -86,13 +86,6 @@ class Library:
         return found
 
 
-def cores(threads: int | None) -> int:
-    """A number of threads; None = the processors this process may use."""
-    if threads is not None:
-        return max(1, threads)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _judge(code: int) -> None:
     if code == -100:
         raise MemoryError("no memory for the engine's tiles")

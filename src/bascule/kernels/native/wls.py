@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bascule.kernels.native.library import cores, library
+from bascule.core.cores import cores
+from bascule.kernels.native.library import library
 
 _ROWS = 4_096  # rows of one call; a thread takes one after the other
 _I64, _PTR = ctypes.c_int64, ctypes.c_void_p
