@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
+from bascule.core.ports import free_port
 from bascule.monitor.read import Reader
 from tests.deploy.test_files import DEPLOY, load
 from tests.monitor.servers import PASSWORD, USER, FakeBot, bot_server
-from tests.ports import free_port
 
 
 def adapted(name: str, home: Path, url: str, port: int) -> list[str]:

@@ -18,8 +18,8 @@ import pandas as pd
 from bascule.bridge.exchange import ReplayExchange, exchange_config
 from bascule.bridge.freqtrade import config, run
 from bascule.bridge.freqtrade.config import TradeSettings
+from bascule.core.ports import free_port
 from tests.bridge.research import Research, build
-from tests.ports import free_port
 
 USER, PASSWORD = "somebody", "not-for-the-log"
 JWT, TOKEN = "x" * 40, "y" * 40

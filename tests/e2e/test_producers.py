@@ -20,8 +20,8 @@ from bascule.bridge.freqtrade.prepare import PrepareSettings
 from bascule.bridge.freqtrade.rehearsal import command
 from bascule.bridge.freqtrade.secrets import scan
 from bascule.core import Instrument
+from bascule.core.ports import free_port
 from tests.bridge.research import build
-from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.slow,

@@ -10,8 +10,8 @@ from typing import Any
 import nbformat
 import pytest
 
+from bascule.core.ports import free_port
 from tests.docs.pages import DOCS
-from tests.notebooks.test_tutorial import free_port
 
 FOLDER = DOCS / "notebooks"
 NOTEBOOKS = ("explore_a_factor", "mine_and_validate", "from_signal_to_dry_run")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from bascule.core.ports import free_port
 from tests.docs.pages import DOCS, Block, blocks
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tutorial")]
@@ -34,12 +34,6 @@ def step_of(block: Block) -> int:
     above = block.page.read_text("utf-8").splitlines()[: block.line]
     found = [int(line[3]) for line in above if re.match(r"## \d\. ", line)]
     return found[-1] if found else 0
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
 
 
 def typed(text: str) -> list[tuple[str, list[str]]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 from bascule.app.web.server import application
 from bascule.app.web.services import Services
+from bascule.core.ports import free_port
 from tests.web.office import PASSWORD
 
 # without these Chromium asks its maker's servers for this and that
@@ -34,9 +34,7 @@ def served(services: Services) -> Iterator[str]:
     """The dashboard's address while the block runs."""
     import uvicorn
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     config = uvicorn.Config(
         application(services), host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=1
     )

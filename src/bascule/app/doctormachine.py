@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from bascule.core.cores import cores
+from bascule.core.ports import is_free
 
 Mark = Literal["ok", "warn", "fail"]
 GIGABYTE = 1e9
@@ -176,12 +176,8 @@ def _free_memory() -> float:
 def ports() -> Iterator[Finding]:
     """Whether the usual ports of this machine are free."""
     for port, whose in PORTS.items():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                remedy = f"fine if {whose} is running; else choose another port"
-                yield Finding("ports", str(port), "warn", "in use", remedy)
-                continue
-        yield Finding("ports", str(port), "ok", f"free for {whose}")
+        if is_free(port):
+            yield Finding("ports", str(port), "ok", f"free for {whose}")
+        else:
+            remedy = f"fine if {whose} is running; else choose another port"
+            yield Finding("ports", str(port), "warn", "in use", remedy)

@@ -74,7 +74,7 @@ def trade_check(
         raise typer.Exit(Code.FOUND)
 
 
-def _check(folder: Path, *, offline: bool) -> Sequence[Finding]:
+def _check(folder: Path, *, offline: bool, starting: bool = False) -> Sequence[Finding]:
     from datetime import UTC, datetime
 
     from bascule.bridge.freqtrade import credentials, preflight
@@ -87,7 +87,7 @@ def _check(folder: Path, *, offline: bool) -> Sequence[Finding]:
         values = preflight.configuration(folder)
         venue = first_venue(values, values["trading_mode"])
         skew = None if venue is None else venue.ping
-    return preflight.check(folder, environment, now=datetime.now(UTC), skew=skew)
+    return preflight.check(folder, environment, now=datetime.now(UTC), skew=skew, starting=starting)
 
 
 def _table(found: Sequence[Finding]) -> Table:
@@ -113,7 +113,7 @@ def trade_start(
     from bascule.bridge.freqtrade import credentials
     from bascule.bridge.freqtrade.rehearsal import command
 
-    found = _check(folder, offline=False)
+    found = _check(folder, offline=False, starting=True)
     answer(None, _table(found))
     if not _good(found) and not force:
         note("not started; mend what is bad, or use --force", style="red")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from bascule.bridge.freqtrade import credentials, emergency, preflight, prepare
 from bascule.bridge.freqtrade.prepare import PrepareSettings
 from bascule.bridge.freqtrade.rehearsal import command
 from bascule.core import BridgeError
+from bascule.core.ports import free_port
 from bascule.signals.signing import keygen, sign
 from tests.bridge.research import Research
 
@@ -30,7 +32,7 @@ GOOD = {
 
 @pytest.fixture
 def folder(spot: Research, tmp_path: Path) -> Path:
-    settings = PrepareSettings(mode="live", capital=500.0, unsigned=True)
+    settings = PrepareSettings(mode="live", capital=500.0, unsigned=True, api_port=free_port())
     prepare.prepare(spot.bundle.path.parent, tmp_path / "bot", settings)
     return tmp_path / "bot"
 
@@ -50,7 +52,20 @@ def marks(
 def test_a_good_folder_is_good(folder: Path, spot: Research) -> None:
     found = marks(folder, spot, GOOD)
     assert {mark for mark, _ in found.values()} == {"good"}, found
-    assert set(found) >= {"configuration", "leaks", "bundle", "database", "emergency", "exchange", *GOOD}
+    parts = {"configuration", "leaks", "bundle", "database", "emergency", "REST server", "exchange"}
+    assert set(found) >= {*parts, *GOOD}
+
+
+def test_a_port_that_somebody_has_stops_a_start_only(folder: Path, spot: Research) -> None:
+    port = preflight.configuration(folder)["api_server"]["listen_port"]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        for starting, mark in ((False, "doubtful"), (True, "bad")):
+            found = preflight.check(folder, GOOD, now=now(spot), starting=starting)
+            (server,) = (one for one in found if one.what == "REST server")
+            assert server.mark == mark and f"port {port} is in use" in server.said
+            assert ("--port" in server.said) == starting
 
 
 @pytest.mark.parametrize(

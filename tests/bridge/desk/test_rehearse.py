@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from bascule.bridge.freqtrade import credentials, prepare, rehearsal
 from bascule.bridge.freqtrade.prepare import PrepareSettings
 from bascule.bridge.freqtrade.rehearsal import RehearsalSettings, rehearse
 from bascule.core import BridgeError, ConfigError
+from bascule.core.ports import free_port, is_free
 from tests.bridge.research import Research
 
 pytestmark = [
@@ -76,6 +78,18 @@ def test_a_second_rehearsal_goes_on_or_begins_afresh(bot: Path, spot: Research) 
     assert rehearsal._clock(bot, begin) == begin + np.timedelta64(2, "s")
     (kept,) = (bot / "bascule").glob("*.guard.json")
     assert kept.name == "BasculeStrategy.trades-dry.guard.json"
+
+
+def test_a_rehearsal_leaves_a_port_to_the_one_that_has_it(bot: Path) -> None:
+    wanted = {"enabled": True, "listen_ip_address": "127.0.0.1", "listen_port": free_port(), "username": "x"}
+    assert rehearsal._server(wanted) == wanted
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", wanted["listen_port"]))
+        taken.listen()
+        assert rehearsal._server(wanted | {"enabled": False})["listen_port"] == wanted["listen_port"]
+        other = rehearsal._server(wanted)
+    assert other["listen_port"] != wanted["listen_port"] and is_free(other["listen_port"])
+    assert other | wanted == wanted
 
 
 def test_settings_are_checked() -> None:

@@ -8,11 +8,15 @@
    orders are left as they are, and so is any exchange but Binance: the others name orders in other ways.
 3. A live bot compares its books with the exchange's when it starts and every few minutes (`reconcile.py`;
    settings: configuration key ``bascule.reconcile``).
+4. A bot whose REST server cannot start, because somebody else has its port, ends. freqtrade would wait for
+   ever.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -96,6 +100,22 @@ def _install_bot() -> None:
                 self._reconciler.look(datetime.now(UTC))
 
     worker.FreqtradeBot = Reconciling
+    _end_without_server()
+
+
+def _end_without_server() -> None:
+    """Let a server's start end with its thread; freqtrade looks at nothing but whether it has started."""
+    from freqtrade.rpc.api_server.uvicorn_threaded import UvicornServer
+
+    def run_in_thread(self: Any) -> None:
+        self.thread = threading.Thread(target=self.run, name="FTUvicorn")
+        self.thread.start()
+        while not self.started:
+            if not self.thread.is_alive():
+                raise SystemExit(f"no REST server can listen on port {self.config.port}: is it in use?")
+            time.sleep(1e-3)
+
+    UvicornServer.run_in_thread = run_in_thread
 
 
 def main() -> None:

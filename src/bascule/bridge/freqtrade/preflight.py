@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from bascule.bridge.freqtrade.failover import LARGEST_SKEW
 from bascule.bridge.freqtrade.secrets import SHORTEST, scan, secrets_of
 from bascule.bridge.freqtrade.trust import require_trusted
 from bascule.core import BasculeError, BridgeError, SetupError, moment
+from bascule.core.ports import is_free
 from bascule.signals import Bundle
 
 Mark = Literal["good", "doubtful", "bad"]
@@ -78,6 +79,7 @@ def check(
     *,
     now: datetime,
     skew: Callable[[], float] | None = None,
+    starting: bool = False,
 ) -> tuple[Finding, ...]:
     """Look at everything that a start needs.
 
@@ -86,6 +88,7 @@ def check(
         environment: of the bot, ``.env`` included (`credentials.load`).
         now: the time, aware.
         skew: asks the exchange's clock, in seconds ahead of ours; None leaves that out.
+        starting: the bot is started now: nobody may listen on its port.
 
     Raises:
         BridgeError: it is no prepared folder.
@@ -98,6 +101,7 @@ def check(
         _bundle(values, now),
         _database(values),
         _emergency(folder),
+        *_server(values, starting=starting),
     ]
     if not values.get("dry_run") and "available_capital" not in values:
         found.append(
@@ -202,6 +206,20 @@ def _emergency(folder: Path) -> Finding:
     return Finding(
         "emergency", "doubtful", f"{given.state}: {given.reason}; bascule emergency resume ends it"
     )
+
+
+def _server(values: Mapping[str, Any], *, starting: bool) -> Iterator[Finding]:
+    """freqtrade waits for ever, and silently, for a port that somebody else has."""
+    server = values.get("api_server") or {}
+    if not server.get("enabled"):
+        return
+    port = int(server["listen_port"])
+    if is_free(port, str(server["listen_ip_address"])):
+        yield Finding("REST server", "good", f"port {port} is free")
+    elif starting:
+        yield Finding("REST server", "bad", f"port {port} is in use: prepare the folder with another --port")
+    else:
+        yield Finding("REST server", "doubtful", f"port {port} is in use: fine if this bot is running")
 
 
 def _clock(skew: Callable[[], float]) -> Finding:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -39,9 +40,11 @@ from bascule.bridge.freqtrade import credentials, preflight
 from bascule.bridge.freqtrade.onceonly import FOLDER
 from bascule.core import BridgeError, Moment, Panel, Progress, Settings, SetupError, silent
 from bascule.core.files import write_json
+from bascule.core.ports import free_port, is_free
 from bascule.core.tether import Tethered
 from bascule.signals import Bundle
 
+log = logging.getLogger(__name__)
 OVERLAY, STATE, PAST, LOG = "rehearsal.json", "exchange.sqlite", "rehearsed.json", "rehearsal.log"
 _ENOUGH = 30.0  # seconds that a bot may take to end when told to
 
@@ -141,6 +144,7 @@ def rehearse(
         overlay = {
             "exchange": exchange_config(exchange.url, bundle.spec.market),
             "internals": {**values["internals"], "process_throttle_secs": every},
+            "api_server": _server(values["api_server"]),
         }
         write_json(folder / OVERLAY, overlay)
         try:
@@ -148,6 +152,15 @@ def rehearse(
         finally:
             write_json(folder / PAST, {"begin": str(begin), "end": str(exchange.market.clock())})
         return _left(folder, exchange, begin, end)
+
+
+def _server(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The bot's REST server; where somebody has its port, a live bot perhaps, on another."""
+    port, address = int(wanted["listen_port"]), str(wanted["listen_ip_address"])
+    if wanted["enabled"] and not is_free(port, address):
+        port = free_port(address)
+        log.warning("port %s is in use: the REST server listens on %s", wanted["listen_port"], port)
+    return {**wanted, "listen_port": port}
 
 
 def _exchange(
