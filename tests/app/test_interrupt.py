@@ -25,6 +25,7 @@ import yaml
 from bascule.app.interrupt import insistent
 from bascule.bridge.exchange.state import saved_at
 from bascule.core.files import TEMPORARY
+from bascule.core.ports import free_port
 from tests.app.runs import write_run
 from tests.bridge.research import Research
 
@@ -269,6 +270,12 @@ def test_freqai_goes_on_with_what_it_has_learned(tmp_path: Path, spot: Research)
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
 
 
+def prepared(research: Research, bot: Path) -> None:
+    """A folder for rehearsals; on a port of its own, since several are rehearsed side by side."""
+    port = ["--port", free_port()]
+    run_again(["trade", "prepare", research.bundle.path, bot, "--mode", "rehearse", *port], bot.parent)
+
+
 def traded(bot: Path) -> bool:
     """Whether a bot's database has a trade."""
     try:
@@ -282,7 +289,7 @@ def traded(bot: Path) -> bool:
 @pytest.mark.slow
 def test_a_rehearsal_goes_on(tmp_path: Path, spot: Research) -> None:
     bot = tmp_path / "bot"
-    run_again(["trade", "prepare", spot.bundle.path, bot, "--mode", "rehearse"], tmp_path)
+    prepared(spot, bot)
     command: list[object] = ["trade", "rehearse", bot, "--data", store_of(spot)]
 
     err = interrupted([*command, "--hours", 400], tmp_path, lambda _: traded(bot))
@@ -299,7 +306,7 @@ def test_a_rehearsal_goes_on(tmp_path: Path, spot: Research) -> None:
 def test_a_rehearsal_that_was_killed_goes_on(tmp_path: Path, spot: Research) -> None:
     """It could not write down how far it had come; the books of its exchange have it."""
     bot = tmp_path / "bot"
-    run_again(["trade", "prepare", spot.bundle.path, bot, "--mode", "rehearse"], tmp_path)
+    prepared(spot, bot)
     command: list[object] = ["trade", "rehearse", bot, "--data", store_of(spot)]
     window = spot.bundle.manifest.models[-1].test
     start = np.datetime64(window.start.removesuffix("Z"))
