@@ -14,10 +14,10 @@ import pytest
 
 from bascule import cluster
 from bascule.core import BasculeError, ConfigError
+from bascule.core.ports import free_port
 from tests.cluster import work
 from tests.cluster.raynodes import authenticated, node
 from tests.markets import random_panel
-from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra cluster is not installed"),
