@@ -18,14 +18,13 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from bascule.bridge.exchange import AccountSettings, Keys, ReplayExchange, SteppedClock
+from bascule.bridge.exchange import ReplayExchange
 from bascule.bridge.exchange.market import MarketKind
 from bascule.bridge.exchange.orders import Order
 from bascule.bridge.freqtrade import livecheck, prepare
@@ -41,8 +40,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 HOUR = 3_600
-# as Binance does it, an order that arrives long after it was sent is refused
-KEYS = Keys(key="rehearsalKeyOfThisTest", secret="rehearsalSecretOfThisTest", check_time=True)
 CANDLES = 2  # that a partition lasts
 TIMEOUT_MS = 300
 
@@ -159,16 +156,8 @@ def test_a_bot_that_loses_its_venue_goes_on_where_it_was(
     spot: Research, futures: Research, tmp_path: Path, network: Network, kind: MarketKind
 ) -> None:
     research = spot if kind == "spot" else futures
-    exchange = ReplayExchange(
-        research.raw,
-        market=kind,
-        clock=SteppedClock(rehearsal.BEGIN),
-        path="walk",
-        account=AccountSettings(balances={"USDT": Decimal(10_000)}),
-        keys=KEYS,
-        state=tmp_path / "exchange.sqlite",
-    )
-    with exchange:
+    # as Binance does it, it refuses an order that arrives long after it was sent
+    with rehearsal.exchange_of(research, kind, tmp_path, faults=None) as exchange:
         port = int(exchange.url.rsplit(":", 1)[1])
         storm = Storm(network, exchange, [(6.2, "to"), (14.2, "both")])
         with Relay(network.here, port, storm.look) as data, Relay(network.here_control, port) as control:

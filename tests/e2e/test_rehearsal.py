@@ -43,9 +43,8 @@ BEGIN = np.datetime64("2023-03-02T00:00:02", "s")
 HOURS = 72
 END = HOURS + 0.2  # not in the middle of a candle's orders
 KILLED = 30.7  # hours after the beginning: between two candles, when nothing is ordered
-KEYS = Keys(
-    key="rehearsalKeyOfThisTest", secret="rehearsalSecretOfThisTest"
-)  # fake: it opens the replay only
+# fake: they open the replay only; times of requests are checked
+KEYS = Keys(key="rehearsalKeyOfThisTest", secret="rehearsalSecretOfThisTest", check_time=True)
 SECRETS = {
     credentials.KEY: KEYS.key,
     credentials.SECRET: KEYS.secret,
@@ -107,10 +106,10 @@ class Bot:
         with (self.folder / "bot.log").open("ab") as stream:
             return subprocess.Popen(line, env=environment, stdout=stream, stderr=subprocess.STDOUT)
 
-    def run(self, hours: float) -> None:
+    def run(self, hours: float, *module: str) -> None:
         """Until so many hours after the beginning; a bot that stops by itself, or crashes, fails the test."""
         until = BEGIN + np.timedelta64(int(hours * 3_600), "s")
-        code = self.start(until).wait(1_800)
+        code = self.start(until, *module).wait(1_800)
         assert code in (0, 130) and "SIGINT received" in self.log[-2_000:], self.log[-3_000:]
 
     def run_and_kill(self, hours: float) -> None:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 STALE = timedelta(days=3)  # of the newest candle of a store of real candles
 LOOKED_AT = timedelta(days=30)  # of candles whose health is checked here; `data check` takes all
-LARGEST_SKEW = 1.0  # seconds; venues refuse orders whose time is not near theirs
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
@@ -275,7 +274,7 @@ def clock(*, online: bool, skew: Callable[[], float] | None = None) -> Iterator[
     if not online:
         yield Finding("clock", "drift", "ok", "not asked: --online asks the venue")
         return
-    from bascule.bridge.freqtrade.venues import RestVenue
+    from bascule.bridge.freqtrade.venues import LARGEST_SKEW, RestVenue
     from bascule.core import BridgeError
 
     try:

@@ -27,7 +27,7 @@ import numpy as np
 from pydantic import Field
 
 from bascule.bridge.freqtrade.feed import CANDLE, utc
-from bascule.bridge.freqtrade.venues import Format, RestVenue, Venue
+from bascule.bridge.freqtrade.venues import LARGEST_SKEW, Format, RestVenue, Venue
 from bascule.core import BridgeError, Instrument, Settings, Timeframe, moment
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _OVERLAP = 24  # candles that both venues are compared on
-LARGEST_SKEW = 1.0  # seconds; Binance refuses what is signed with a time further ahead
 _PROBE_EVERY = 60.0  # seconds
 
 

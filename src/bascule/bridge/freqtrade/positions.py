@@ -257,9 +257,9 @@ class PositionStrategy(BookStrategy):
         if pair == self._hedge_pair:
             done = side * self._hedge_need(current_time) <= self._hedge_band() * self._equity() / 2.0
             return "hedge_done" if done else None
-        time = self._trading.stops.time if self._trading.stops is not None else None
         if self._overtaken(trade, current_rate, current_time):
             return stops.OVERTAKEN
+        time = self._trading.stops.time if self._trading.stops is not None else None
         if time is not None:
             age, initial = self._age(trade, current_time), self._initial(trade, current_time)
             if stops.too_slow(side, trade.open_rate, current_rate, age, initial, time):

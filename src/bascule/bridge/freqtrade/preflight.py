@@ -18,9 +18,9 @@ import numpy as np
 from freqtrade.enums import RunMode
 
 from bascule.bridge.freqtrade import credentials, emergency, launch, livecheck, prepare
-from bascule.bridge.freqtrade.failover import LARGEST_SKEW
 from bascule.bridge.freqtrade.secrets import SHORTEST, scan, secrets_of
 from bascule.bridge.freqtrade.trust import require_trusted
+from bascule.bridge.freqtrade.venues import LARGEST_SKEW
 from bascule.core import BasculeError, BridgeError, SetupError, moment
 from bascule.core.ports import is_free
 from bascule.signals import Bundle

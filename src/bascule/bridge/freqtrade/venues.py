@@ -34,6 +34,8 @@ PUBLIC: dict[tuple[Format, str], str] = {
     ("bybit", "spot"): "https://api.bybit.com",
     ("bybit", "futures"): "https://api.bybit.com",
 }
+# seconds between a venue's clock and ours: Binance refuses what is signed with a time further ahead
+LARGEST_SKEW = 1.0
 _BYBIT_DAY = 86_400
 _YEAR_2100 = 4_102_444_800.0  # seconds since 1970
 _MOST_BYTES = 16 << 20  # of an answer; a thousand candles are a hundredth of it
